@@ -1,0 +1,1 @@
+"""Annotation's part of ``/api/v1/``."""

@@ -1,0 +1,1 @@
+"""Everything that writes annotation's rows: one verb, one transaction."""
