@@ -1,0 +1,1 @@
+"""Grading's part of ``/api/v1/``."""

@@ -1,0 +1,1 @@
+"""Everything that writes grading's rows: one verb, one transaction."""

