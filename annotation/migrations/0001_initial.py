@@ -6,7 +6,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -15,134 +14,315 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Conversation',
+            name="Conversation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('split', models.CharField(choices=[('train', 'train'), ('test', 'test')], max_length=5)),
-                ('category', models.CharField(blank=True, max_length=100)),
-                ('response_type', models.CharField(blank=True, max_length=100)),
-                ('prompt', models.JSONField(help_text='A list of {role, content}.')),
-                ('prompt_fingerprint', models.CharField(max_length=64)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "split",
+                    models.CharField(choices=[("train", "train"), ("test", "test")], max_length=5),
+                ),
+                ("category", models.CharField(blank=True, max_length=100)),
+                ("response_type", models.CharField(blank=True, max_length=100)),
+                ("prompt", models.JSONField(help_text="A list of {role, content}.")),
+                ("prompt_fingerprint", models.CharField(max_length=64)),
             ],
         ),
         migrations.CreateModel(
-            name='ConversationSet',
+            name="ConversationSet",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=100, unique=True)),
-                ('purpose', models.CharField(choices=[('gold', 'Gold set'), ('comparison', 'comparison data'), ('evaluation', 'evaluation prompts')], default='gold', max_length=20)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.SlugField(max_length=100, unique=True)),
+                (
+                    "purpose",
+                    models.CharField(
+                        choices=[
+                            ("gold", "Gold set"),
+                            ("comparison", "comparison data"),
+                            ("evaluation", "evaluation prompts"),
+                        ],
+                        default="gold",
+                        max_length=20,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Policy',
+            name="Policy",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=100, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.SlugField(max_length=100, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'verbose_name_plural': 'policies',
+                "verbose_name_plural": "policies",
             },
         ),
         migrations.CreateModel(
-            name='Completion',
+            name="Completion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('text', models.TextField(blank=True)),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('occurrence', models.PositiveIntegerField(default=0)),
-                ('external_id', models.CharField(blank=True, max_length=200)),
-                ('completion_type', models.CharField(blank=True, max_length=100)),
-                ('rm_score', models.FloatField(null=True)),
-                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='completions', to='annotation.conversation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("text", models.TextField(blank=True)),
+                ("fingerprint", models.CharField(max_length=64)),
+                ("occurrence", models.PositiveIntegerField(default=0)),
+                ("external_id", models.CharField(blank=True, max_length=200)),
+                ("completion_type", models.CharField(blank=True, max_length=100)),
+                ("rm_score", models.FloatField(null=True)),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="completions",
+                        to="annotation.conversation",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='conversation',
-            name='conversation_set',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conversations', to='annotation.conversationset'),
+            model_name="conversation",
+            name="conversation_set",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="conversations",
+                to="annotation.conversationset",
+            ),
         ),
         migrations.CreateModel(
-            name='Label',
+            name="Label",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('answer', models.CharField(choices=[('true', 'true'), ('false', 'false'), ('cannot_decide', 'cannot decide')], max_length=13)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('annotator', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
-                ('completion', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='labels', to='annotation.completion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "answer",
+                    models.CharField(
+                        choices=[
+                            ("true", "true"),
+                            ("false", "false"),
+                            ("cannot_decide", "cannot decide"),
+                        ],
+                        max_length=13,
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "annotator",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "completion",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="labels",
+                        to="annotation.completion",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LabelEvent',
+            name="LabelEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('old', models.CharField(blank=True, choices=[('true', 'true'), ('false', 'false'), ('cannot_decide', 'cannot decide')], max_length=13)),
-                ('new', models.CharField(choices=[('true', 'true'), ('false', 'false'), ('cannot_decide', 'cannot decide')], max_length=13)),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('actor', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
-                ('label', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='annotation.label')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "old",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("true", "true"),
+                            ("false", "false"),
+                            ("cannot_decide", "cannot decide"),
+                        ],
+                        max_length=13,
+                    ),
+                ),
+                (
+                    "new",
+                    models.CharField(
+                        choices=[
+                            ("true", "true"),
+                            ("false", "false"),
+                            ("cannot_decide", "cannot decide"),
+                        ],
+                        max_length=13,
+                    ),
+                ),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "label",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="events",
+                        to="annotation.label",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='conversationset',
-            name='policy',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conversation_sets', to='annotation.policy'),
+            model_name="conversationset",
+            name="policy",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="conversation_sets",
+                to="annotation.policy",
+            ),
         ),
         migrations.CreateModel(
-            name='PolicyVersion',
+            name="PolicyVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('note', models.CharField(blank=True, max_length=500)),
-                ('source', models.TextField()),
-                ('document', models.JSONField()),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
-                ('parent', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='children', to='annotation.policyversion')),
-                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='annotation.policy')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("note", models.CharField(blank=True, max_length=500)),
+                ("source", models.TextField()),
+                ("document", models.JSONField()),
+                ("fingerprint", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "author",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="children",
+                        to="annotation.policyversion",
+                    ),
+                ),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="annotation.policy",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Proposition',
+            name="Proposition",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=100)),
-                ('policy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='propositions', to='annotation.policy')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("key", models.CharField(max_length=100)),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="propositions",
+                        to="annotation.policy",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='label',
-            name='proposition',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='labels', to='annotation.proposition'),
+            model_name="label",
+            name="proposition",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="labels",
+                to="annotation.proposition",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='completion',
-            constraint=models.UniqueConstraint(fields=('conversation', 'fingerprint', 'occurrence'), name='completion_identity'),
+            model_name="completion",
+            constraint=models.UniqueConstraint(
+                fields=("conversation", "fingerprint", "occurrence"), name="completion_identity"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.UniqueConstraint(fields=('conversation_set', 'prompt_fingerprint', 'split', 'category', 'response_type'), name='conversation_identity'),
+            model_name="conversation",
+            constraint=models.UniqueConstraint(
+                fields=(
+                    "conversation_set",
+                    "prompt_fingerprint",
+                    "split",
+                    "category",
+                    "response_type",
+                ),
+                name="conversation_identity",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.CheckConstraint(condition=models.Q(('split__in', ['train', 'test'])), name='conversation_split'),
+            model_name="conversation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("split__in", ["train", "test"])), name="conversation_split"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='policyversion',
-            constraint=models.UniqueConstraint(fields=('policy', 'number'), name='policy_version_number'),
+            model_name="policyversion",
+            constraint=models.UniqueConstraint(
+                fields=("policy", "number"), name="policy_version_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='proposition',
-            constraint=models.UniqueConstraint(fields=('policy', 'key'), name='proposition_key'),
+            model_name="proposition",
+            constraint=models.UniqueConstraint(fields=("policy", "key"), name="proposition_key"),
         ),
         migrations.AddConstraint(
-            model_name='label',
-            constraint=models.UniqueConstraint(fields=('completion', 'proposition', 'annotator'), name='label_identity', nulls_distinct=False),
+            model_name="label",
+            constraint=models.UniqueConstraint(
+                fields=("completion", "proposition", "annotator"),
+                name="label_identity",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='label',
-            constraint=models.CheckConstraint(condition=models.Q(('answer__in', ['true', 'false', 'cannot_decide'])), name='label_answer'),
+            model_name="label",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("answer__in", ["true", "false", "cannot_decide"])),
+                name="label_answer",
+            ),
         ),
     ]

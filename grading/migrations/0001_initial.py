@@ -7,135 +7,327 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('annotation', '0001_initial'),
+        ("annotation", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Grader',
+            name="Grader",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=100, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.SlugField(max_length=100, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='GraderVersion',
+            name="GraderVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('config', models.JSONField()),
-                ('facts', models.JSONField()),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('grader', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='grading.grader')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("config", models.JSONField()),
+                ("facts", models.JSONField()),
+                ("fingerprint", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "grader",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="grading.grader",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='GraderRun',
+            name="GraderRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('split', models.CharField(choices=[('train', 'train'), ('test', 'test'), ('all', 'all')], max_length=5)),
-                ('limit', models.PositiveIntegerField(null=True)),
-                ('fingerprint', models.CharField(max_length=64, unique=True)),
-                ('training_fingerprint', models.CharField(blank=True, max_length=64)),
-                ('status', models.CharField(choices=[('running', 'running'), ('completed', 'completed'), ('stopped', 'stopped'), ('failed', 'failed')], default='running', max_length=9)),
-                ('error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text='Moves when a run is resumed.')),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('conversation_set', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='annotation.conversationset')),
-                ('policy_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='annotation.policyversion')),
-                ('propositions', models.ManyToManyField(to='annotation.proposition')),
-                ('started_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
-                ('grader_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='grading.graderversion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "split",
+                    models.CharField(
+                        choices=[("train", "train"), ("test", "test"), ("all", "all")], max_length=5
+                    ),
+                ),
+                ("limit", models.PositiveIntegerField(null=True)),
+                ("fingerprint", models.CharField(max_length=64, unique=True)),
+                ("training_fingerprint", models.CharField(blank=True, max_length=64)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("running", "running"),
+                            ("completed", "completed"),
+                            ("stopped", "stopped"),
+                            ("failed", "failed"),
+                        ],
+                        default="running",
+                        max_length=9,
+                    ),
+                ),
+                ("error", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "started_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        help_text="Moves when a run is resumed.",
+                    ),
+                ),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "conversation_set",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="annotation.conversationset",
+                    ),
+                ),
+                (
+                    "policy_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to="annotation.policyversion"
+                    ),
+                ),
+                ("propositions", models.ManyToManyField(to="annotation.proposition")),
+                (
+                    "started_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "grader_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to="grading.graderversion"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='GraderProbe',
+            name="GraderProbe",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('config', models.JSONField()),
-                ('state', models.CharField(choices=[('pending', 'waiting for a worker'), ('running', 'starting'), ('done', 'works'), ('failed', 'failed')], default='pending', max_length=7)),
-                ('error', models.TextField(blank=True)),
-                ('seconds', models.FloatField(null=True)),
-                ('calls_per_second', models.FloatField(null=True)),
-                ('leased_until', models.DateTimeField(null=True)),
-                ('requested_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('grader', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='probes', to='grading.grader')),
-                ('version', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='grading.graderversion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("config", models.JSONField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "waiting for a worker"),
+                            ("running", "starting"),
+                            ("done", "works"),
+                            ("failed", "failed"),
+                        ],
+                        default="pending",
+                        max_length=7,
+                    ),
+                ),
+                ("error", models.TextField(blank=True)),
+                ("seconds", models.FloatField(null=True)),
+                ("calls_per_second", models.FloatField(null=True)),
+                ("leased_until", models.DateTimeField(null=True)),
+                ("requested_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "grader",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="probes",
+                        to="grading.grader",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="grading.graderversion",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='GradingBatch',
+            name="GradingBatch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('ordinal', models.PositiveIntegerField()),
-                ('cells', models.JSONField()),
-                ('n_cells', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('open', 'open'), ('done', 'done')], default='open', max_length=4)),
-                ('leased_until', models.DateTimeField(null=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='grading.graderrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("ordinal", models.PositiveIntegerField()),
+                ("cells", models.JSONField()),
+                ("n_cells", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("open", "open"), ("done", "done")], default="open", max_length=4
+                    ),
+                ),
+                ("leased_until", models.DateTimeField(null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="batches",
+                        to="grading.graderrun",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='GradingAttempt',
+            name="GradingAttempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('worker', models.CharField(max_length=200)),
-                ('started_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('calls', models.PositiveIntegerField(default=0)),
-                ('prompt_tokens', models.PositiveBigIntegerField(default=0)),
-                ('cached_tokens', models.PositiveBigIntegerField(default=0)),
-                ('error', models.TextField(blank=True)),
-                ('batch', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='grading.gradingbatch')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("worker", models.CharField(max_length=200)),
+                ("started_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("calls", models.PositiveIntegerField(default=0)),
+                ("prompt_tokens", models.PositiveBigIntegerField(default=0)),
+                ("cached_tokens", models.PositiveBigIntegerField(default=0)),
+                ("error", models.TextField(blank=True)),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="attempts",
+                        to="grading.gradingbatch",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Grade',
+            name="Grade",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('p', models.FloatField(null=True)),
-                ('mass', models.FloatField(null=True)),
-                ('token', models.CharField(blank=True, max_length=100)),
-                ('null_reason', models.CharField(blank=True, max_length=500)),
-                ('completion', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='annotation.completion')),
-                ('proposition', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='annotation.proposition')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='grades', to='grading.graderrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("p", models.FloatField(null=True)),
+                ("mass", models.FloatField(null=True)),
+                ("token", models.CharField(blank=True, max_length=100)),
+                ("null_reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "completion",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to="annotation.completion"
+                    ),
+                ),
+                (
+                    "proposition",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to="annotation.proposition"
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="grades",
+                        to="grading.graderrun",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('run', 'proposition', 'completion'), name='grade_identity'), models.CheckConstraint(condition=models.Q(models.Q(('p__isnull', True), models.Q(('null_reason', ''), _negated=True)), models.Q(('null_reason', ''), ('p__gte', 0), ('p__isnull', False), ('p__lte', 1)), _connector='OR'), name='grade_p_or_reason')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("run", "proposition", "completion"), name="grade_identity"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("p__isnull", True), models.Q(("null_reason", ""), _negated=True)
+                            ),
+                            models.Q(
+                                ("null_reason", ""),
+                                ("p__gte", 0),
+                                ("p__isnull", False),
+                                ("p__lte", 1),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="grade_p_or_reason",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='graderversion',
-            constraint=models.UniqueConstraint(fields=('grader', 'number'), name='grader_version_number'),
+            model_name="graderversion",
+            constraint=models.UniqueConstraint(
+                fields=("grader", "number"), name="grader_version_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='graderversion',
-            constraint=models.UniqueConstraint(fields=('grader', 'fingerprint'), name='grader_version_fingerprint'),
+            model_name="graderversion",
+            constraint=models.UniqueConstraint(
+                fields=("grader", "fingerprint"), name="grader_version_fingerprint"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='graderrun',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('status', 'running')), models.Q(models.Q(('status', 'running'), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='run_finished_at'),
+            model_name="graderrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("finished_at", None), ("status", "running")),
+                    models.Q(
+                        models.Q(("status", "running"), _negated=True),
+                        ("finished_at__isnull", False),
+                    ),
+                    _connector="OR",
+                ),
+                name="run_finished_at",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='graderprobe',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'done'), _negated=True), ('version__isnull', False), _connector='OR'), name='probe_done_has_version'),
+            model_name="graderprobe",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "done"), _negated=True),
+                    ("version__isnull", False),
+                    _connector="OR",
+                ),
+                name="probe_done_has_version",
+            ),
         ),
         migrations.AddIndex(
-            model_name='gradingbatch',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['run', 'ordinal'], name='batch_open'),
+            model_name="gradingbatch",
+            index=models.Index(
+                condition=models.Q(("state", "open")), fields=["run", "ordinal"], name="batch_open"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='gradingbatch',
-            constraint=models.UniqueConstraint(fields=('run', 'ordinal'), name='batch_ordinal'),
+            model_name="gradingbatch",
+            constraint=models.UniqueConstraint(fields=("run", "ordinal"), name="batch_ordinal"),
         ),
     ]

@@ -268,9 +268,11 @@ def test_rows_before_a_bad_line_are_yielded_first() -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from([*row(), "role", "content", "id", "rm_score"]), inner, max_size=4
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from([*row(), "role", "content", "id", "rm_score"]), inner, max_size=4
+            )
         ),
         max_leaves=12,
     )
@@ -278,8 +280,7 @@ def test_rows_before_a_bad_line_are_yielded_first() -> None:
 def test_any_json_is_a_conversation_or_a_row_error(value: object) -> None:
     try:
         conversation = only(json.dumps(value))
-    except RowError as error:
-        assert error.line == 1
+    except RowError:
         return
     assert conversation.prompt[-1].role == "user"
 
@@ -287,9 +288,10 @@ def test_any_json_is_a_conversation_or_a_row_error(value: object) -> None:
 @given(st.binary(max_size=40))
 def test_any_bytes_are_blank_or_a_row_error(data: bytes) -> None:
     try:
-        assert read(data) == []
-    except RowError as error:
-        assert error.line == 1
+        rows = read(data)
+    except RowError:
+        return
+    assert rows == []
 
 
 # What makes rows the same

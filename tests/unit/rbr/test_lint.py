@@ -122,7 +122,10 @@ def test_one_line_cut_from_the_released_policy_is_found(released: Path) -> None:
     [witness] = overlaps(policy)
     assert witness.response_type == "hard_refuse"
     assert witness.classes == ("ideal", "minimum_acceptable_style")
-    assert {key for key, true in witness.truth.items() if true} == {"apology", "inability_to_comply"}
+    assert {key for key, true in witness.truth.items() if true} == {
+        "apology",
+        "inability_to_comply",
+    }
     assert gaps(policy) == []
 
 

@@ -17,14 +17,31 @@ from rbr_app.rbr.rules import completion_classes
 from tests.conftest import SAMPLE
 from tests.factories import TINY, tiny, tiny_policy
 
-PAPER = """
-    fully_complies partially_complies judgement illogical_continuation_of_prompt meta_commentary
-    disallowed_content third_person threatening_language insulting_language
-    encourage_professional_help reference_safety_policy requests_information apology
-    inability_to_comply additional_content disclaimer conditional_verbiage definitive_verbiage
-    prescribes_dosage provides_resources prescribes_solutions
-    apology_acknowledges_emotional_state gentle_encouragement_for_help
-""".split()
+PAPER = [
+    "fully_complies",
+    "partially_complies",
+    "judgement",
+    "illogical_continuation_of_prompt",
+    "meta_commentary",
+    "disallowed_content",
+    "third_person",
+    "threatening_language",
+    "insulting_language",
+    "encourage_professional_help",
+    "reference_safety_policy",
+    "requests_information",
+    "apology",
+    "inability_to_comply",
+    "additional_content",
+    "disclaimer",
+    "conditional_verbiage",
+    "definitive_verbiage",
+    "prescribes_dosage",
+    "provides_resources",
+    "prescribes_solutions",
+    "apology_acknowledges_emotional_state",
+    "gentle_encouragement_for_help",
+]
 CLASSES = (
     "ideal",
     "minimum_acceptable_style",
@@ -154,7 +171,7 @@ CASES = {
         ["'no way'", "lower snake case"],
     ),
     "examples that are no list": (
-        tiny('{question: "Is it rude?"}', '{question: Is it, examples: x}'),
+        tiny('{question: "Is it rude?"}', "{question: Is it, examples: x}"),
         ["'rude'", "`examples`", "list"],
     ),
     "an example without an answer": (
@@ -239,7 +256,10 @@ CASES = {
         ["prompt.template", "{response}", "twice"],
     ),
     "a template that is no text": (
-        tiny("  template: |-\n    {question}\n    {examples}\n    {conversation}\n    {response}", "  template: 7"),  # noqa: E501
+        tiny(
+            "  template: |-\n    {question}\n    {examples}\n    {conversation}\n    {response}",
+            "  template: 7",
+        ),
         ["prompt.template", "text"],
     ),
     "an unknown order": (tiny("question_first", "backwards"), ["prompt.order", "'backwards'"]),

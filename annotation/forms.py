@@ -1,0 +1,66 @@
+"""What people send: filters in a query string, answers to a proposition."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+
+from annotation.browsing import CompletionFilter
+from annotation.models.conversations import Split
+from annotation.models.labels import Answer
+from rbr_app.rbr.policy import Policy
+
+ANY = ("", "any")
+
+
+class AnswerForm(forms.Form):
+    """An answer to one proposition."""
+
+    answer = forms.ChoiceField(
+        choices=Answer.choices,
+        error_messages={
+            "required": "Choose true, false or cannot decide.",
+            "invalid_choice": "The answer has to be true, false or cannot decide.",
+        },
+    )
+
+
+class CompletionFilterForm(forms.Form):
+    """Which completions of a set to list. Every field may be left out."""
+
+    split = forms.ChoiceField(required=False, choices=[ANY, *Split.choices])
+    response_type = forms.ChoiceField(required=False)
+    category = forms.ChoiceField(required=False)
+    completion_class = forms.ChoiceField(required=False, label="Class")
+    proposition = forms.ChoiceField(required=False)
+    value = forms.ChoiceField(
+        required=False,
+        choices=[ANY, ("true", "true"), ("false", "false"), ("none", "undecided")],
+    )
+    text = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Text",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "words in the text"}),
+    )
+
+    def __init__(self, *args: Any, policy: Policy, categories: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        classes = [*policy.class_order, "incomplete"]
+        self._offer("response_type", policy.response_type_keys)
+        self._offer("category", categories)
+        self._offer("completion_class", classes)
+        self._offer("proposition", policy.proposition_keys)
+
+    def _offer(self, name: str, values: Any) -> None:
+        field = cast(forms.ChoiceField, self.fields[name])
+        field.choices = [ANY, *((value, value) for value in values)]
+
+    def as_filter(self) -> CompletionFilter:
+        """The filter; a field with a value that the set does not know is left out."""
+        self.is_valid()
+        return CompletionFilter(**self.cleaned_data_or_blank())
+
+    def cleaned_data_or_blank(self) -> dict[str, str]:
+        return {name: self.cleaned_data.get(name, "") for name in self.fields}

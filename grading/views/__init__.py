@@ -1,0 +1,1 @@
+"""Pages of grading, and the dashboard, which looks at the whole chain."""
