@@ -22,7 +22,7 @@ def gold_truths(completions: Iterable[int]) -> Truths:
     labels = (
         Label.objects.filter(completion__in=completions)
         .annotate(is_imported=Q(annotator=None))
-        .order_by("completion", "proposition", "is_imported", "-updated_at")
+        .order_by("completion", "proposition", "is_imported", "-updated_at", "-pk")
         .distinct("completion", "proposition")
         .values_list("completion", "proposition__key", "answer")
     )

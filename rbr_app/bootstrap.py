@@ -151,7 +151,7 @@ def run_tests(arguments: list[str]) -> NoReturn:
     # A path given from another directory still names the file it named there.
     given = [str(Path(a).resolve()) if a[:1] != "-" and Path(a).exists() else a for a in arguments]
     os.chdir(paths.PROJECT)
-    run_inside("-m", "pytest", *given)
+    run_inside("-m", "pytest", *(given or ("-n", "auto", "--dist", "loadgroup")))
 
 
 def _install_chromium(report: Report) -> None:

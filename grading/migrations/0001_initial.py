@@ -210,7 +210,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("worker", models.CharField(max_length=200)),
-                ("started_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("calls", models.PositiveIntegerField(default=0)),
                 ("prompt_tokens", models.PositiveBigIntegerField(default=0)),

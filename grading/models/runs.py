@@ -102,7 +102,7 @@ class GradingAttempt(models.Model):
 
     batch = models.ForeignKey(GradingBatch, on_delete=models.PROTECT, related_name="attempts")
     worker = models.CharField(max_length=200)
-    started_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     calls = models.PositiveIntegerField(default=0)
     prompt_tokens = models.PositiveBigIntegerField(default=0)

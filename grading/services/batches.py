@@ -24,8 +24,8 @@ from rbr_app.rbr.policy import Policy
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=30)
-RENEW_EVERY = 10.0
+LEASE = timedelta(seconds=20)
+RENEW_EVERY = 5.0
 PATIENCE = 5
 """Attempts in a row that may fail, or die with their worker, before the run has failed."""
 LONGEST_PAUSE = timedelta(seconds=60)
@@ -154,9 +154,12 @@ def store_answers(*, claim: Claim, answers: Sequence[Answer]) -> None:
 @transaction.atomic
 def _record_failure(claim: Claim, run: GraderRun, error: str) -> None:
     GradingAttempt.objects.filter(pk=claim.attempt.pk).update(finished_at=Now(), error=error)
-    tries = claim.batch.attempts.exclude(error="").count()
-    pause = min(timedelta(seconds=2 ** min(tries, 10)), LONGEST_PAUSE)
-    GradingBatch.objects.filter(pk=claim.batch.pk).update(leased_until=Now() + pause)
+    attempts = claim.batch.attempts
+    # If the lease ran out under this worker, it is another's by now and not ours to shorten.
+    if not attempts.filter(pk__gt=claim.attempt.pk).exists():
+        tries = attempts.exclude(error="").count()
+        pause = min(timedelta(seconds=2 ** min(tries, 10)), LONGEST_PAUSE)
+        GradingBatch.objects.filter(pk=claim.batch.pk).update(leased_until=Now() + pause)
     _give_up_in_time(run)
 
 

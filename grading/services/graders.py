@@ -14,7 +14,7 @@ from rbr_app import env, weights
 from rbr_app.rbr.conversations import fingerprint
 from rbr_app.rbr.engines import EngineConfig, ProbeResult, engine_names
 
-PROBE_LEASE = timedelta(seconds=30)
+PROBE_LEASE = timedelta(seconds=20)
 
 
 class UnknownEngine(ValueError):

@@ -121,25 +121,27 @@ def _plan(
     propositions = [by_key[key] for key in keys]
     run.propositions.set(propositions)
     ordered = sorted(completions, key=lambda row: (row.conversation.prompt_fingerprint, row.pk))
+    by_proposition = [[[row.pk, proposition] for row in ordered] for proposition in propositions]
     if learns:
-        # Whole propositions, so that no two workers fit the same one.
-        batch_size = min(batch_size, len(ordered))
-    if learns or policy.template.order == "question_first":
-        cells = [[row.pk, proposition] for proposition in propositions for row in ordered]
+        # A batch is about one proposition, so that two workers rarely fit the same one.
+        groups = by_proposition
+    elif policy.template.order == "question_first":
+        groups = [[cell for cells in by_proposition for cell in cells]]
     else:
-        cells = [[row.pk, proposition] for row in ordered for proposition in propositions]
+        groups = [[[row.pk, proposition] for row in ordered for proposition in propositions]]
     GradingBatch.objects.bulk_create(
         (
             GradingBatch(run=run, ordinal=ordinal, cells=part, n_cells=len(part))
-            for ordinal, part in enumerate(_parts(cells, batch_size))
+            for ordinal, part in enumerate(_parts(groups, batch_size))
         ),
         batch_size=CHUNK,
     )
 
 
-def _parts(cells: list[list[int]], size: int) -> Iterator[list[list[int]]]:
-    for start in range(0, len(cells), size):
-        yield cells[start : start + size]
+def _parts(groups: list[list[list[int]]], size: int) -> Iterator[list[list[int]]]:
+    for cells in groups:
+        for start in range(0, len(cells), size):
+            yield cells[start : start + size]
 
 
 def resume_run(*, run: GraderRun) -> GraderRun:

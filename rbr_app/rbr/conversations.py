@@ -79,7 +79,7 @@ def read_conversations(lines: Iterable[str | bytes]) -> Iterator[tuple[int, Conv
             text = line.decode() if isinstance(line, bytes) else line
             text = text.removeprefix("\ufeff")
             if text.strip():
-                yield number, parse_conversation(json.loads(text))
+                yield number, parse_conversation(json.loads(text, object_pairs_hook=_object))
         except UnicodeDecodeError as error:
             raise RowError(number, f"not UTF-8 ({error.reason} at byte {error.start})") from error
         except json.JSONDecodeError as error:
@@ -147,11 +147,22 @@ def _labels(value: object) -> dict[str, bool | None]:
     return value
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that stands twice, one value would be lost without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"`{next(key for key in keys if keys.count(key) > 1)}` stands twice")
+    return found
+
+
 def _text(row: Mapping[str, Any], key: str) -> str:
     value = row.get(key)
     if value is None:
         return ""
-    return _storable(str(value) if isinstance(value, int) else value, key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return _storable(value, key)
 
 
 def _storable(value: object, where: str) -> str:

@@ -148,11 +148,16 @@ def _require_memory(directory: Path, dtype: str, described: Any, kv_cache_gib: f
 
 
 def _available_gib() -> float | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024 / GIB
-    return None
+    """Memory that can be had, the container's limit counted in; None where nobody says."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(int(fields.get("MemAvailable", "").split(" kB")[0]) * 1024)
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no limit
+        group = Path("/sys/fs/cgroup")
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(limit - used)
+    return min(found) / GIB if found else None
 
 
 HINTS = (

@@ -291,3 +291,25 @@ def test_an_engine_that_does_not_open_is_tried_again(
     assert not grade_batch(claim=claimed(run), run=run, policy=POLICY)
     monkeypatch.setenv("RBR_ALLOW_FAKE_ENGINE", "1")
     assert grade_batch(claim=claimed(run), run=run, policy=POLICY)
+
+
+def test_a_late_worker_that_fails_leaves_the_lease_of_its_successor_alone(
+    gold: ConversationSet,
+) -> None:
+    run = started(gold, fail_after=0)
+    late = claimed(run)
+    expire(late)
+    successor = claimed(run)
+    assert successor.batch == late.batch
+    lease = GradingBatch.objects.get(pk=late.batch.pk).leased_until
+    assert not grade_batch(claim=late, run=run, policy=POLICY)
+    assert GradingBatch.objects.get(pk=late.batch.pk).leased_until == lease
+
+
+@pytest.mark.usefixtures("learning")
+def test_a_learning_engine_gets_batches_of_one_proposition_each(gold: ConversationSet) -> None:
+    # 3 rows x 3 propositions at 2 cells a batch: 2 + 1 cells for each proposition.
+    run = started(gold)
+    batches = list(run.batches.order_by("ordinal"))
+    assert [batch.n_cells for batch in batches] == [2, 1, 2, 1, 2, 1]
+    assert all(len({key for _, key in batch.cells}) == 1 for batch in batches)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import groupby
 from threading import Barrier
 from typing import Any
 
@@ -106,17 +107,14 @@ def test_conversation_first_prompts_are_graded_conversation_by_conversation(
 ) -> None:
     policy = import_policy(text=tiny("question_first", "conversation_first")).version.policy
     gold = ConversationSetFactory(policy=policy)
-    first, second = fill(gold, "test", 2)
-    CompletionFactory(conversation=first.conversation)
-    run = start(version, gold).run
-    found = cells(run)
-    assert [key for _, key in found] == ["helps", "rude", "cites"] * 3
-    # Completions of one prompt follow each other.
-    prompts = [Completion.objects.get(pk=pk).conversation_id for pk, key in found if key == "helps"]
-    assert prompts in (
-        [first.conversation_id, first.conversation_id, second.conversation_id],
-        [second.conversation_id, first.conversation_id, first.conversation_id],
-    )
+    for completion in fill(gold, "test", 6):
+        CompletionFactory(conversation=completion.conversation)
+    found = cells(start(version, gold).run)
+    assert [key for _, key in found] == ["helps", "rude", "cites"] * 12
+    # Completions of one prompt follow each other: there are as many stretches as prompts.
+    prompt_of = dict(Completion.objects.values_list("pk", "conversation"))
+    stretches = [prompt for prompt, _ in groupby(prompt_of[completion] for completion, _ in found)]
+    assert len(stretches) == len(set(stretches)) == 6
 
 
 def test_only_the_named_propositions_are_asked_in_policy_order(

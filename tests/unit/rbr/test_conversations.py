@@ -355,3 +355,16 @@ def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:
     assert fingerprint(None) != fingerprint("null")
     assert fingerprint(1) != fingerprint("1")
     assert fingerprint(True) != fingerprint(1)
+
+
+def test_a_key_that_stands_twice_in_a_row_is_refused_by_name() -> None:
+    line = '{"prompt": [{"role": "user", "content": "Hi"}], "completion": "a", "completion": "b"}'
+    with pytest.raises(RowError, match="line 1: `completion` stands twice"):
+        list(read_conversations([line]))
+
+
+def test_an_id_may_be_a_number_and_not_a_truth_value() -> None:
+    row = {"prompt": [{"role": "user", "content": "Hi"}], "completion": "a"}
+    assert parse_conversation(row | {"id": 7}).id == "7"
+    with pytest.raises(ValueError, match="`id` must be a string, not bool"):
+        parse_conversation(row | {"id": True})

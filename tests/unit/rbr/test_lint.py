@@ -64,7 +64,7 @@ def assignments(keys: tuple[str, ...]) -> list[dict[str, bool]]:
 
 
 @given(small_policies())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_overlaps_and_gaps_are_exactly_those_that_brute_force_finds(policy: Policy) -> None:
     rows = assignments(policy.proposition_keys)
     wanted_overlaps = set()
@@ -82,7 +82,7 @@ def test_overlaps_and_gaps_are_exactly_those_that_brute_force_finds(policy: Poli
 
 
 @given(small_policies())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_witness_shows_what_it_says_whatever_else_is_true(policy: Policy) -> None:
     for witness in [*overlaps(policy), *gaps(policy)]:
         assert tuple(witness.truth) == leaves(policy, witness.response_type)
