@@ -8,7 +8,7 @@ from typing import Any
 
 from grading.selectors import Report, ReportRow
 
-VERDICTS = ("not measurable", "not distinguishable", "better than baseline")
+FINDINGS = ("not measurable", "below baseline", "not distinguishable", "better than baseline")
 COLUMNS = (
     "n",
     "positives",
@@ -58,6 +58,6 @@ def ordered(rows: Sequence[ReportRow], sort: str) -> list[ReportRow]:
 
 def _value(row: ReportRow, column: str) -> float | None:
     if column == "verdict":
-        return VERDICTS.index(row.scores.verdict)
+        return FINDINGS.index(row.scores.finding)
     value: float | None = getattr(row.scores, column)
     return value

@@ -192,7 +192,7 @@ COLUMNS: dict[str, Callable[[PropositionScores], str]] = {
     "F1": lambda s: _number(s.f1),
     "AUROC": lambda s: _number(s.auroc),
     "mass": lambda s: _number(s.mean_mass),
-    "verdict": lambda s: s.verdict,
+    "verdict": lambda s: s.finding,
 }
 NARROW = ("n", "pos", "accuracy", "baseline", "AUROC", "verdict")
 

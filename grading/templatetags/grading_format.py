@@ -85,7 +85,7 @@ def interval(scores: PropositionScores, axis_low: float) -> dict[str, Any]:
         "x_middle": INTERVAL_WIDTH / 2,
         "width": INTERVAL_WIDTH,
         "height": INTERVAL_HEIGHT,
-        "verdict": scores.verdict,
+        "finding": scores.finding,
     }
 
 

@@ -32,6 +32,8 @@ class PropositionScores:
     """Agreement of one proposition's grades with its labels over `n` rows.
 
     `majority_accuracy` is the accuracy of always giving the more frequent label of these rows.
+    `below_baseline` says that the whole interval is under it, a case of "not distinguishable" to
+    those who only ask whether the grader is better, and worth its own word to a reader.
     """
 
     n: int
@@ -46,7 +48,13 @@ class PropositionScores:
     auroc: float | None = None
     mean_mass: float | None = None
     verdict: Verdict = "not measurable"
+    below_baseline: bool = False
     undefined: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def finding(self) -> str:
+        """The verdict in the words of a report."""
+        return "below baseline" if self.below_baseline else self.verdict
 
     @property
     def negatives(self) -> int:
@@ -115,6 +123,7 @@ def proposition_scores(
         auroc=float(roc_auc_score(y, scores)) if both else None,
         mean_mass=mean_mass,
         verdict=_verdict(both, float(low), majority),
+        below_baseline=both and float(high) < majority,
         undefined=undefined,
     )
 

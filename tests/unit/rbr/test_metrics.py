@@ -103,11 +103,22 @@ def test_always_no_on_a_rare_proposition_is_accurate_and_not_distinguishable() -
     assert scores.verdict == "not distinguishable"
 
 
-def test_a_worse_grader_than_the_baseline_is_not_called_better() -> None:
+def test_a_worse_grader_than_the_baseline_is_said_to_be_below_it() -> None:
+    # Wilson's upper end of 0/100 is z² / (100 + z²) = 0.037, under the majority's 0.5.
     scores = proposition_scores([T, F] * 50, [0.1, 0.9] * 50)
     assert scores.accuracy == 0.0
     assert scores.auroc == 0.0
     assert scores.verdict == "not distinguishable"
+    assert scores.below_baseline
+    assert scores.finding == "below baseline"
+
+
+def test_a_grader_whose_interval_holds_the_baseline_is_not_below_it() -> None:
+    # 1/3 against 2/3: the upper end, 0.792, is above.
+    scores = proposition_scores([T, F, F], [0.1, 0.9, 0.1])
+    assert scores.accuracy_ci == pytest.approx((0.0615, 0.7923), abs=1e-4)
+    assert not scores.below_baseline
+    assert scores.finding == scores.verdict == "not distinguishable"
 
 
 def test_without_positives_what_needs_them_is_undefined_and_never_zero() -> None:
