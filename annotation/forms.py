@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from django import forms
 
-from annotation.browsing import CompletionFilter
 from annotation.models.conversations import Split
 from annotation.models.labels import Answer
+from annotation.selectors.browsing import CompletionFilter
 from rbr_app.rbr.policy import Policy
 
 ANY = ("", "any")

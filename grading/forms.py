@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 from django import forms
 
 from annotation.models import ConversationSet
-from grading.listing import startable_versions
 from grading.models import GraderRun, GraderVersion
+from grading.selectors.listing import startable_versions
 
 if TYPE_CHECKING:
     SetField = forms.ModelChoiceField[ConversationSet]

@@ -9,8 +9,9 @@ from celery import Task, shared_task
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
-from grading import selectors
 from grading.models import GraderProbe, GraderRun
+from grading.selectors import graders as select_graders
+from grading.selectors import runs as select_runs
 from grading.services.batches import claim_batch, grade_batch, renewed
 from grading.services.graders import claim_probe, fail_probe, finish_probe, renew_probe
 from grading.services.runs import complete_run
@@ -28,7 +29,7 @@ PROCESSES = 2
 @shared_task
 def grade_run(run_pk: int) -> None:
     """Grade batches of a run until none is free or the turn is over."""
-    run = selectors.run_for_grading(run_pk)
+    run = select_runs.run_for_grading(run_pk)
     policy = run.policy_version.as_policy()
     over = time.monotonic() + TURN_SECONDS
     while claim := claim_batch(run=run):
@@ -49,7 +50,7 @@ def probe_grader(probe_pk: int) -> None:
         return
     try:
         with renewed(lambda: renew_probe(probe_pk=probe_pk)):
-            policy, sample = selectors.probe_sample()
+            policy, sample = select_graders.probe_sample()
             result = open_engine(probe.as_config(), policy).probe(sample)
     except Exception as error:
         if not isinstance(error, EngineError):
@@ -62,9 +63,9 @@ def probe_grader(probe_pk: int) -> None:
 @shared_task
 def sweep() -> None:
     """Nudge again what should be worked on and is not: its message or its worker was lost."""
-    for probe in selectors.abandoned_probes():
+    for probe in select_graders.abandoned_probes():
         nudge_probe(probe)
-    for run in selectors.abandoned_runs():
+    for run in select_runs.abandoned_runs():
         nudge_run(run)
 
 

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from annotation.models import ConversationSet
-from annotation.selectors import completions_of
+from annotation.selectors.conversations import completions_of
 from grading.models import GraderProbe, GraderRun, GraderVersion
-from grading.selectors import Report, run_progress
+from grading.selectors.reports import Report
+from grading.selectors.runs import run_progress
 from grading.services.graders import configured, request_probe
 from grading.services.runs import start_run
 from grading.tasks import nudge_probe, nudge_run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rest_framework import serializers, viewsets
 
-from annotation import selectors
 from annotation.models import ConversationSet, PolicyVersion
+from annotation.selectors import conversations as select_conversations
 
 
 class PolicyVersionSerializer(serializers.ModelSerializer[PolicyVersion]):
@@ -41,5 +41,5 @@ class PolicyVersionViewSet(viewsets.ReadOnlyModelViewSet[PolicyVersion]):
 
 
 class ConversationSetViewSet(viewsets.ReadOnlyModelViewSet[ConversationSet]):
-    queryset = selectors.conversation_sets()
+    queryset = select_conversations.conversation_sets()
     serializer_class = ConversationSetSerializer

@@ -9,11 +9,11 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from annotation import selectors
-from annotation.browsing import filtered_completions
 from annotation.forms import CompletionFilterForm
 from annotation.models import Completion, ConversationSet
-from annotation.overview import Overview, set_overview
+from annotation.selectors import conversations as select_conversations
+from annotation.selectors.browsing import filtered_completions
+from annotation.selectors.overview import Overview, set_overview
 from rbr_app.http import Request, page_of, render_list
 
 PAGE_SIZE = 25
@@ -21,7 +21,9 @@ PAGE_SIZE = 25
 
 @require_safe
 def gold_sets(request: Request) -> HttpResponse:
-    return render(request, "annotation/gold_sets.html", {"sets": selectors.conversation_sets()})
+    return render(
+        request, "annotation/gold_sets.html", {"sets": select_conversations.conversation_sets()}
+    )
 
 
 @require_safe

@@ -9,11 +9,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from annotation import selectors
-from annotation.browsing import Place, filtered_completions, place_in
 from annotation.forms import AnswerForm, CompletionFilterForm
 from annotation.models import Completion
 from annotation.models.labels import Answer
+from annotation.selectors import labels as select_labels
+from annotation.selectors.browsing import Place, filtered_completions, place_in
 from annotation.services.labels import record_label
 from rbr_app.http import Request, safe_path
 from rbr_app.rbr.policy import Policy
@@ -68,8 +68,8 @@ def _completion(pk: int) -> Completion:
     return get_object_or_404(found, pk=pk)
 
 
-def _rows(request: Request, completion: Completion, policy: Policy) -> list[selectors.LabelRow]:
-    return selectors.label_rows(completion, policy, request.user.pk)
+def _rows(request: Request, completion: Completion, policy: Policy) -> list[select_labels.LabelRow]:
+    return select_labels.label_rows(completion, policy, request.user.pk)
 
 
 def _context(request: Request, completion: Completion, policy: Policy) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def _context(request: Request, completion: Completion, policy: Policy) -> dict[s
         "set": completion.conversation.conversation_set,
         "policy": policy,
         "rows": rows,
-        "implied": selectors.implied_class(policy, response_type, rows),
-        "events": selectors.recent_events(completion),
+        "implied": select_labels.implied_class(policy, response_type, rows),
+        "events": select_labels.recent_events(completion),
         "n_mine": sum(bool(row.mine) for row in rows),
         "query": request.GET.urlencode(),
     }

@@ -6,9 +6,9 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
-from annotation import selectors
 from annotation.models import Policy
-from annotation.rule_table import Demand, rule_table
+from annotation.selectors import policies as select_policies
+from annotation.selectors.rule_table import Demand, rule_table
 from rbr_app.http import Request, wants_fragment
 from rbr_app.rbr.policy import Category, ContentArea
 from rbr_app.rbr.policy import Policy as KernelPolicy
@@ -16,7 +16,7 @@ from rbr_app.rbr.policy import Policy as KernelPolicy
 
 @require_safe
 def policies(request: Request) -> HttpResponse:
-    return render(request, "annotation/policies.html", {"policies": selectors.policies()})
+    return render(request, "annotation/policies.html", {"policies": select_policies.policies()})
 
 
 @require_safe

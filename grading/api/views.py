@@ -9,9 +9,10 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from grading import selectors
 from grading.models import GraderRun, GraderVersion
-from grading.reports import as_json
+from grading.selectors import reports as select_reports
+from grading.selectors import runs as select_runs
+from grading.selectors.reports import as_json
 
 
 class GraderVersionSerializer(serializers.ModelSerializer[GraderVersion]):
@@ -40,18 +41,18 @@ class GraderVersionViewSet(viewsets.ReadOnlyModelViewSet[GraderVersion]):
 
 
 class GraderRunViewSet(viewsets.ReadOnlyModelViewSet[GraderRun]):
-    queryset = selectors.runs()
+    queryset = select_runs.runs()
     serializer_class = GraderRunSerializer
 
     @action(detail=True)
     def progress(self, request: Request, pk: str) -> Response:
-        return Response(asdict(selectors.run_progress(self.get_object())))
+        return Response(asdict(select_runs.run_progress(self.get_object())))
 
     @action(detail=True)
     def report(self, request: Request, pk: str) -> Response:
         run: GraderRun = self.get_object()
         split = request.query_params.get("split", "")
-        if split and split not in selectors.report_splits(run):
-            allowed = ", ".join(selectors.report_splits(run))
+        if split and split not in select_reports.report_splits(run):
+            allowed = ", ".join(select_reports.report_splits(run))
             raise serializers.ValidationError({"split": f"must be one of {allowed}"})
-        return Response(as_json(selectors.run_report(run, split)))
+        return Response(as_json(select_reports.run_report(run, split)))

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from annotation.models import Completion, ConversationSet, PolicyVersion, Proposition
-from annotation.selectors import completions_of
+from annotation.selectors.conversations import completions_of
 from grading.models import GraderRun, GraderVersion, GradingAttempt, GradingBatch
 from grading.services.training import training_rows
 from rbr_app.rbr.conversations import fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from annotation.models import ConversationSet
-from annotation.selectors import labelled_conversations
+from annotation.selectors.conversations import labelled_conversations
 from rbr_app.rbr.conversations import fingerprint
 from rbr_app.rbr.engines import TrainingRow
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import template
 
-from grading.cells import Bin
+from grading.selectors.cells import Bin
 from rbr_app.rbr.metrics import PropositionScores
 
 register = template.Library()

@@ -6,8 +6,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from grading.chain import chain
-from grading.listing import counted_runs, run_lines
+from grading.selectors.chain import chain
+from grading.selectors.listing import counted_runs, run_lines
 from rbr_app.http import Request
 
 RECENT = 8

@@ -8,8 +8,8 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from grading import selectors
 from grading.models import Grader, GraderProbe, GraderVersion
+from grading.selectors import graders as select_graders
 from grading.services.graders import UnknownEngine, configured, request_probe
 from grading.tasks import nudge_probe
 from rbr_app.http import Request, see_other
@@ -71,13 +71,13 @@ def probe(request: Request, name: str) -> HttpResponse:
 
 def _cards() -> list[GraderCard]:
     """The graders that can be started here, then those that were registered under other names."""
-    known = {grader.name: grader for grader in selectors.graders()}
+    known = {grader.name: grader for grader in select_graders.graders()}
     names = [*OFFERED, *(name for name in known if name not in OFFERED)]
     return [_as_card(name, known.get(name)) for name in names]
 
 
 def _card(name: str, error: str = "") -> GraderCard:
-    found = selectors.graders().filter(name=name).first()
+    found = select_graders.graders().filter(name=name).first()
     if found is None and name not in OFFERED:
         raise Http404(f"there is no grader {name}")
     return _as_card(name, found, error)

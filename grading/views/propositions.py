@@ -11,8 +11,16 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from annotation.models import Completion
-from grading import selectors
-from grading.cells import SHOWN, GradedCell, graded_cells, outcomes, p_histogram, shown_cells
+from grading.selectors import reports as select_reports
+from grading.selectors import runs as select_runs
+from grading.selectors.cells import (
+    SHOWN,
+    GradedCell,
+    graded_cells,
+    outcomes,
+    p_histogram,
+    shown_cells,
+)
 from rbr_app.http import Request, page_of, render_list
 
 PAGE_SIZE = 25
@@ -22,10 +30,10 @@ WALK = 200
 
 @require_safe
 def proposition(request: Request, pk: int, key: str) -> HttpResponse:
-    run = get_object_or_404(selectors.runs(), pk=pk)
+    run = get_object_or_404(select_runs.runs(), pk=pk)
     if not run.propositions.filter(key=key).exists():
         raise Http404(f"{run} did not ask about {key}")
-    splits = selectors.report_splits(run)
+    splits = select_reports.report_splits(run)
     asked = request.GET.get("split", "")
     split = asked if asked in splits else splits[0]
     cells = graded_cells(run, key, split)

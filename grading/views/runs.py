@@ -9,11 +9,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from grading import selectors
 from grading.forms import RunForm
-from grading.listing import counted_runs, last_errors, run_lines
 from grading.models import GraderRun
-from grading.reports import as_json, ordered
+from grading.selectors import reports as select_reports
+from grading.selectors import runs as select_runs
+from grading.selectors.listing import counted_runs, last_errors, run_lines
+from grading.selectors.reports import as_json, ordered
 from grading.services.runs import RunRefused, resume_run, start_run, stop_run
 from grading.tasks import nudge_run
 from rbr_app.http import Request, page_of, see_other, wants_fragment
@@ -95,23 +96,23 @@ def _changed(request: Request, run: GraderRun) -> HttpResponse:
 @require_safe
 def report_json(request: Request, pk: int) -> HttpResponse:
     found = _run(pk)
-    report = selectors.run_report(found, _split(request, found))
+    report = select_reports.run_report(found, _split(request, found))
     return JsonResponse(as_json(report), json_dumps_params={"indent": 2})
 
 
 def _run(pk: int) -> GraderRun:
-    return get_object_or_404(selectors.runs(), pk=pk)
+    return get_object_or_404(select_runs.runs(), pk=pk)
 
 
 def _split(request: Request, run: GraderRun) -> str:
     """The split that the query string asks for, if the run has it."""
-    splits = selectors.report_splits(run)
+    splits = select_reports.report_splits(run)
     asked = request.GET.get("split", "")
     return asked if asked in splits else splits[0]
 
 
 def _progress_context(run: GraderRun) -> dict[str, Any]:
-    progress = selectors.run_progress(run)
+    progress = select_runs.run_progress(run)
     return {
         "run": run,
         "progress": progress,
@@ -121,7 +122,7 @@ def _progress_context(run: GraderRun) -> dict[str, Any]:
 
 
 def _report_context(request: Request, run: GraderRun) -> dict[str, Any]:
-    report = selectors.run_report(run, _split(request, run))
+    report = select_reports.run_report(run, _split(request, run))
     sort = request.GET.get("sort", "")
     lows = [row.scores.accuracy_ci[0] for row in report.rows if row.scores.accuracy_ci]
     return {
@@ -129,7 +130,7 @@ def _report_context(request: Request, run: GraderRun) -> dict[str, Any]:
         "report": report,
         "rows": ordered(report.rows, sort),
         "sort": sort,
-        "splits": selectors.report_splits(run),
+        "splits": select_reports.report_splits(run),
         "axis_low": 0.5 if lows and min(lows) >= 0.5 else 0.0,
         "n_better": sum(row.scores.verdict == "better than baseline" for row in report.rows),
         "query": request.GET.urlencode(),

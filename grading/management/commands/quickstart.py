@@ -15,7 +15,8 @@ from annotation.services.people import ensure_first_login
 from annotation.services.policies import import_policy
 from grading import terminal
 from grading.models import GraderRun
-from grading.selectors import last_run, run_report
+from grading.selectors.reports import run_report
+from grading.selectors.runs import last_run
 from grading.services.graders import UnknownEngine
 from grading.services.runs import RunRefused
 from grading.terminal import GraderUnusable, say

@@ -9,8 +9,8 @@ from django.core.management.base import CommandError
 
 from grading import terminal
 from grading.models import GraderRun
-from grading.reports import as_json
-from grading.selectors import report_splits, run_report, runs
+from grading.selectors.reports import as_json, report_splits, run_report
+from grading.selectors.runs import runs
 from rbr_app.commands import JsonCommand
 
 

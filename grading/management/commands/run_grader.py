@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from annotation.models import ConversationSet
 from grading import terminal
 from grading.models import GraderRun
-from grading.selectors import run_progress
+from grading.selectors.runs import run_progress
 from grading.services.graders import UnknownEngine
 from grading.services.runs import RunRefused
 from rbr_app.commands import JsonCommand

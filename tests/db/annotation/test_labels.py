@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 
 from annotation.models import Completion, Label, LabelEvent, Proposition
 from annotation.models.labels import Answer
-from annotation.selectors import gold_truths
+from annotation.selectors.labels import gold_truths
 from annotation.services.labels import record_label
 from tests.factories import CompletionFactory, LabelFactory, UserFactory, proposition
 

@@ -15,7 +15,7 @@ from annotation.models import ConversationSet
 from annotation.models.labels import Answer as Said
 from annotation.services.labels import record_label
 from grading.models import Grade, GraderRun, GradingAttempt, GradingBatch
-from grading.selectors import run_progress
+from grading.selectors.runs import run_progress
 from grading.services import engines
 from grading.services.batches import Claim, claim_batch, grade_batch, store_answers
 from grading.services.runs import resume_run, start_run

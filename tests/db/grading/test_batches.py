@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotation.models import ConversationSet
 from grading.models import Grade, GraderRun, GradingAttempt, GradingBatch
-from grading.selectors import run_progress
+from grading.selectors.runs import run_progress
 from grading.services import batches
 from grading.services.batches import Claim, claim_batch, grade_batch, renewed, store_answers
 from grading.services.runs import start_run

@@ -12,13 +12,9 @@ from annotation.models import Completion, ConversationSet
 from annotation.models.labels import Answer
 from annotation.services.labels import record_label
 from grading.models import GraderRun, GradingAttempt
-from grading.selectors import (
-    PropositionScores,
-    Report,
-    report_splits,
-    run_progress,
-    run_report,
-)
+from grading.selectors.reports import Report, report_splits, run_report
+from grading.selectors.runs import run_progress
+from rbr_app.rbr.metrics import PropositionScores
 from tests.factories import (
     ConversationSetFactory,
     GradeFactory,

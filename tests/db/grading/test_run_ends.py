@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotation.models import ConversationSet
 from grading.models import Grade, GraderRun, GraderVersion
-from grading.selectors import run_progress
+from grading.selectors.runs import run_progress
 from grading.services.batches import claim_batch, store_answers
 from grading.services.runs import (
     StartedRun,

@@ -13,8 +13,9 @@ from django.utils import timezone
 from kombu.transport import memory
 
 from annotation.models import ConversationSet
-from grading import selectors, tasks
+from grading import tasks
 from grading.models import Grade, GraderProbe, GraderRun, GraderVersion, GradingAttempt
+from grading.selectors.runs import abandoned_runs
 from grading.services.batches import claim_batch, store_answers
 from grading.services.graders import request_probe
 from grading.services.runs import complete_run, start_run, stop_run
@@ -146,7 +147,7 @@ def test_a_run_whose_last_worker_died_before_saying_so_is_completed(
     assert claim is not None
     store_answers(claim=claim, answers=[Answer(0.5, 0.9)] * ROWS)
     # Killed here: every grade is stored, the run is still called running.
-    assert list(selectors.abandoned_runs()) == [run]
+    assert list(abandoned_runs()) == [run]
     grade_run(run.pk)
     run.refresh_from_db()
     assert run.status == "completed"
@@ -285,7 +286,7 @@ def test_without_a_broker_a_nudge_is_a_warning_and_the_row_stands(
     ):
         nudge_run(run)
     assert f"no broker for grading.tasks.grade_run {run.pk}" in caplog.text
-    assert list(selectors.abandoned_runs()) == [run]
+    assert list(abandoned_runs()) == [run]
 
 
 # sweep

@@ -15,8 +15,7 @@ from annotation.models import ConversationSet, Label
 from annotation.models.labels import Answer
 from grading import tasks
 from grading.models import Grade, GraderProbe, GraderRun, GraderVersion
-from grading.reports import ordered
-from grading.selectors import run_report
+from grading.selectors.reports import ordered, run_report
 from grading.services.runs import start_run, stop_run
 from grading.tasks import grade_run
 from tests.factories import (

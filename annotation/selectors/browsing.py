@@ -9,8 +9,8 @@ from django.db.models import Q, TextField
 from django.db.models.functions import Cast
 
 from annotation.models import ConversationSet
-from annotation.overview import Overview, set_overview
-from annotation.selectors import completions_of
+from annotation.selectors.conversations import completions_of
+from annotation.selectors.overview import Overview, set_overview
 from rbr_app.rbr.policy import Policy
 
 INCOMPLETE = "incomplete"

@@ -1,15 +1,14 @@
-"""Reads annotation's rows, each function shaped for one page or one kernel call."""
+"""Labels: the truth that counts, and what the labelling page shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 
-from annotation.models import Completion, ConversationSet, Label, LabelEvent, Policy, Proposition
+from annotation.models import Completion, Label, LabelEvent, Proposition
 from annotation.models.labels import TRUTH
-from rbr_app.rbr.conversations import Conversation as KernelConversation
 from rbr_app.rbr.policy import Policy as KernelPolicy
 from rbr_app.rbr.rules import completion_classes, leaves
 
@@ -31,46 +30,6 @@ def gold_truths(completions: Iterable[int]) -> Truths:
         for completion, key, answer in labels.iterator(chunk_size=10_000)
         if (truth := TRUTH[answer]) is not None
     }
-
-
-def completions_of(conversation_set: ConversationSet, split: str = "all") -> QuerySet[Completion]:
-    """The completions of a set or of one of its splits, with their conversations."""
-    found = Completion.objects.filter(conversation__conversation_set=conversation_set)
-    if split != "all":
-        found = found.filter(conversation__split=split)
-    return found.select_related("conversation").order_by("pk")
-
-
-def labelled_conversations(
-    conversation_set: ConversationSet, split: str
-) -> list[tuple[KernelConversation, dict[str, bool]]]:
-    """Conversations with their Gold truths: what the classifier learns from."""
-    completions = list(completions_of(conversation_set, split))
-    truths = gold_truths([completion.pk for completion in completions])
-    by_completion: dict[int, dict[str, bool]] = {completion.pk: {} for completion in completions}
-    for (pk, key), truth in truths.items():
-        by_completion[pk][key] = truth
-    return [(row.as_conversation(), by_completion[row.pk]) for row in completions]
-
-
-def policies() -> QuerySet[Policy]:
-    return Policy.objects.annotate(
-        n_versions=Count("versions", distinct=True),
-        n_propositions=Count("propositions", distinct=True),
-    ).order_by("name")
-
-
-def conversation_sets() -> QuerySet[ConversationSet]:
-    """Sets with their sizes, for the list page."""
-    completion = "conversations__completions"
-    return (
-        ConversationSet.objects.select_related("policy")
-        .annotate(
-            n_train=Count(completion, filter=Q(conversations__split="train")),
-            n_test=Count(completion, filter=Q(conversations__split="test")),
-        )
-        .order_by("purpose", "name")
-    )
 
 
 @dataclass(frozen=True)

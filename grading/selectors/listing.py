@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from grading.models import Grade, GraderRun, GraderVersion, GradingAttempt, GradingBatch
-from grading.selectors import runs
+from grading.selectors.runs import runs
 
 
 @dataclass(frozen=True)

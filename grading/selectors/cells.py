@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from annotation.selectors import gold_truths
+from annotation.selectors.labels import gold_truths
 from grading.models import Grade, GraderRun
 from rbr_app.rbr.metrics import THRESHOLD
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from annotation.models import ConversationSet
 from annotation.models.conversations import Split
-from annotation.selectors import Truths, completions_of, gold_truths
+from annotation.selectors.conversations import completions_of
+from annotation.selectors.labels import Truths, gold_truths
 from rbr_app.rbr.policy import Policy
 from rbr_app.rbr.rules import completion_classes, leaves
 

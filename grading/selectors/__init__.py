@@ -1,0 +1,1 @@
+"""Reads grading's rows, each function shaped for one page or one kernel call."""
