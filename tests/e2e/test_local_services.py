@@ -35,6 +35,11 @@ except SetupError as error:
 """
 
 
+def hear_interrupts() -> None:
+    """A shell starts background jobs deaf to SIGINT, and their children inherit it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Command:
     """Another command of ours that holds services until it is told to end."""
 
@@ -49,6 +54,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hear_interrupts,
         )
         self.started.append(self)
 

@@ -49,9 +49,11 @@ class Command(JsonCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # A supervisor or a closed terminal ends this like Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        # SIGINT too: a shell starts its background jobs deaf to it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means to stay
+            signal.signal(signal.SIGHUP, signal.default_int_handler)
         if shortage := weights.memory_shortage(SITE_GIB):
             raise CommandError(f"{shortage}: free some and run this again")
         with ExitStack() as stack:
