@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from grading.models import Grader, GraderProbe, GraderVersion
@@ -13,6 +15,8 @@ from grading.selectors import graders as select_graders
 from grading.services.graders import UnknownEngine, configured, request_probe
 from grading.tasks import nudge_probe
 from rbr_app.http import Request, see_other
+
+PATIENCE = timedelta(seconds=10)
 
 OFFERED = {
     "classifier": "Trained on the Gold train split in seconds. No model, no GPU: the baseline.",
@@ -37,6 +41,15 @@ class GraderCard:
     def is_active(self) -> bool:
         active = (GraderProbe.State.PENDING, GraderProbe.State.RUNNING)
         return self.probe is not None and self.probe.state in active
+
+    @property
+    def waits_long(self) -> bool:
+        """Whether no worker has taken the probe that was asked for a while ago."""
+        return (
+            self.probe is not None
+            and self.probe.state == GraderProbe.State.PENDING
+            and timezone.now() - self.probe.requested_at > PATIENCE
+        )
 
 
 @require_safe

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from grading.forms import RunForm
@@ -20,6 +22,7 @@ from grading.tasks import nudge_run
 from rbr_app.http import Request, page_of, see_other, wants_fragment
 
 PAGE_SIZE = 25
+PATIENCE = timedelta(seconds=10)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -117,6 +120,10 @@ def _progress_context(run: GraderRun) -> dict[str, Any]:
         "run": run,
         "progress": progress,
         "missing": progress.cells - progress.grades,
+        # Nobody has begun: `seconds` counts from the first attempt.
+        "waits_long": run.status == GraderRun.Status.RUNNING
+        and not progress.seconds
+        and timezone.now() - run.started_at > PATIENCE,
         "errors": last_errors(run) if progress.errors else (),
     }
 
