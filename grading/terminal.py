@@ -30,6 +30,7 @@ from rbr_app.rbr.metrics import PropositionScores
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
+SILENCE_SECONDS = 15.0
 FULL_WIDTH = 150
 console = Console(highlight=False, width=None if sys.stdout.isatty() else FULL_WIDTH)
 
@@ -119,9 +120,14 @@ def register(grader_name: str) -> GraderVersion:
         if console.is_terminal
         else (nullcontext())
     ):
+        said = asked = time.monotonic()
         while probe.state in (GraderProbe.State.PENDING, GraderProbe.State.RUNNING):
             time.sleep(POLL_SECONDS)
             _patiently(probe.refresh_from_db)
+            waiting = probe.state == GraderProbe.State.PENDING
+            if waiting and time.monotonic() - said > SILENCE_SECONDS:
+                said = time.monotonic()
+                say(f"no worker has taken this for {said - asked:.0f} s: is one running for this broker?")
     if probe.version is None:
         raise GraderUnusable(f"grader {grader_name}: {probe.error}")
     speed = f", {probe.calls_per_second:.1f} calls/s" if probe.calls_per_second else ""
