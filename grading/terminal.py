@@ -127,7 +127,7 @@ def register(grader_name: str) -> GraderVersion:
             waiting = probe.state == GraderProbe.State.PENDING
             if waiting and time.monotonic() - said > SILENCE_SECONDS:
                 said = time.monotonic()
-                say(f"no worker has taken this for {said - asked:.0f} s: is one running for this broker?")
+                say(f"no worker has taken this for {said - asked:.0f} s: is one running?")
     if probe.version is None:
         raise GraderUnusable(f"grader {grader_name}: {probe.error}")
     speed = f", {probe.calls_per_second:.1f} calls/s" if probe.calls_per_second else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from .process import Children
 
 
 @dataclass
-class Service:
+class Service(ABC):
     """One process; a subclass says how it is started and when it can be used.
 
     `environ` is the environment of the command that first asked for it.
@@ -46,16 +47,17 @@ class Service:
     def process_environ(self) -> Mapping[str, str]:
         return self.environ
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """The process's arguments, the program first."""
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # noqa: B027 (most have nothing to do)
         """Make ready for a start, the first or a later one; the service does not run now.
 
         Raises:
             SetupError: it cannot start on this machine as things are.
         """
 
+    @abstractmethod
     async def is_ready(self, pid: int) -> bool:
         """Whether it serves now; called every few hundredths of a second after the start."""
-        raise NotImplementedError

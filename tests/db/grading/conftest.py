@@ -8,14 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from annotation.models import ConversationSet
-from grading.models import GraderRun, GradingBatch
+from grading.models import GraderVersion
 from grading.services import engines
-from grading.services.batches import Claim
 from rbr_app.rbr.engines import fake
-from tests.factories import ConversationSetFactory, fill
+from tests.factories import ConversationSetFactory, GraderVersionFactory, fill
 
 Capture = Callable[..., AbstractContextManager[list[Any]]]
 
@@ -55,13 +53,6 @@ def learning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "KIND", replace(fake.KIND, batch_size=2, learns=True))
 
 
-def free(run: GraderRun) -> None:
-    """Let every pause and every lease of the run be over."""
-    run.batches.update(leased_until=None)
-
-
-def pause_of(claim: Claim) -> float:
-    """Seconds until the batch is free."""
-    until = GradingBatch.objects.get(pk=claim.batch.pk).leased_until
-    assert until is not None
-    return (until - timezone.now()).total_seconds()
+@pytest.fixture
+def version(db: None) -> GraderVersion:
+    return GraderVersionFactory()

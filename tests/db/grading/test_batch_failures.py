@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,50 +13,30 @@ from django.utils import timezone
 from annotation.models import ConversationSet
 from annotation.models.labels import Answer as Said
 from annotation.services.labels import record_label
-from grading.models import Grade, GraderRun, GradingAttempt, GradingBatch
+from grading.models import Grade, GradingAttempt, GradingBatch
 from grading.selectors.runs import run_progress
 from grading.services import engines
-from grading.services.batches import Claim, claim_batch, grade_batch, store_answers
+from grading.services.batches import claim_batch, grade_batch, store_answers
 from grading.services.runs import resume_run, start_run
 from rbr_app.rbr.engines import Answer, Cell, EngineConfig
 from rbr_app.rbr.engines.fake import FakeEngine
-from tests.db.grading.conftest import forget_engines, free, pause_of
+from tests.db.grading.conftest import forget_engines
+from tests.db.grading.work import (
+    POLICY,
+    answers,
+    claimed,
+    expire,
+    free,
+    grade_all,
+    pause_of,
+    started,
+)
 from tests.factories import (
     GraderVersionFactory,
     proposition,
-    tiny_policy,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("small_batches")]
-
-POLICY = tiny_policy()
-
-
-def started(gold: ConversationSet, **settings: Any) -> GraderRun:
-    """A run over the three test rows: nine cells in batches of 2, 2, 2, 2 and 1."""
-    version = GraderVersionFactory(settings=settings)
-    return start_run(grader_version=version, conversation_set=gold, split="test").run
-
-
-def claimed(run: GraderRun) -> Claim:
-    claim = claim_batch(run=run)
-    assert claim is not None
-    return claim
-
-
-def answers(n: int, p: float = 0.5) -> list[Answer]:
-    return [Answer(p, 0.9, "yes", prompt_tokens=10, cached_tokens=4) for _ in range(n)]
-
-
-def grade_all(run: GraderRun) -> None:
-    while claim := claim_batch(run=run):
-        if not grade_batch(claim=claim, run=run, policy=POLICY):
-            return
-
-
-def expire(claim: Claim) -> None:
-    past = timezone.now() - timedelta(seconds=1)
-    GradingBatch.objects.filter(pk=claim.batch.pk).update(leased_until=past)
 
 
 def test_a_run_ends_with_the_engines_answer_in_every_cell(gold: ConversationSet) -> None:

@@ -16,49 +16,17 @@ from annotation.models import ConversationSet
 from grading.models import Grade, GraderRun, GradingAttempt, GradingBatch
 from grading.selectors.runs import run_progress
 from grading.services import batches
-from grading.services.batches import Claim, claim_batch, grade_batch, renewed, store_answers
-from grading.services.runs import start_run
+from grading.services.batches import claim_batch, renewed, store_answers
 from rbr_app.rbr.engines import Answer
-from tests.db.grading.conftest import pause_of
+from tests.db.grading.work import answers, claimed, expire, pause_of, started
 from tests.factories import (
     GradeFactory,
-    GraderVersionFactory,
     GradingBatchFactory,
     fill,
     proposition,
-    tiny_policy,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("small_batches")]
-
-POLICY = tiny_policy()
-
-
-def started(gold: ConversationSet, **settings: Any) -> GraderRun:
-    """A run over the three test rows: nine cells in batches of 2, 2, 2, 2 and 1."""
-    version = GraderVersionFactory(settings=settings)
-    return start_run(grader_version=version, conversation_set=gold, split="test").run
-
-
-def claimed(run: GraderRun) -> Claim:
-    claim = claim_batch(run=run)
-    assert claim is not None
-    return claim
-
-
-def answers(n: int, p: float = 0.5) -> list[Answer]:
-    return [Answer(p, 0.9, "yes", prompt_tokens=10, cached_tokens=4) for _ in range(n)]
-
-
-def grade_all(run: GraderRun) -> None:
-    while claim := claim_batch(run=run):
-        if not grade_batch(claim=claim, run=run, policy=POLICY):
-            return
-
-
-def expire(claim: Claim) -> None:
-    past = timezone.now() - timedelta(seconds=1)
-    GradingBatch.objects.filter(pk=claim.batch.pk).update(leased_until=past)
 
 
 # Taking a batch

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from annotation.models import ConversationSet
-from grading.models import Grade, GraderRun, GraderVersion
+from grading.models import Grade, GraderVersion
 from grading.selectors.runs import run_progress
 from grading.services.batches import claim_batch, store_answers
 from grading.services.runs import (
@@ -18,33 +17,16 @@ from grading.services.runs import (
     complete_run,
     fail_run,
     resume_run,
-    start_run,
     stop_run,
 )
 from grading.tasks import grade_run
 from rbr_app.rbr.engines import Answer as Graded
+from tests.db.grading.work import start
 from tests.factories import (
     GraderRunFactory,
-    GraderVersionFactory,
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def version(db: None) -> GraderVersion:
-    return GraderVersionFactory()
-
-
-def start(version: GraderVersion, gold: ConversationSet, **more: Any) -> StartedRun:
-    return start_run(grader_version=version, conversation_set=gold, **({"split": "test"} | more))
-
-
-def cells(run: GraderRun) -> list[tuple[int, str]]:
-    """(completion, proposition key) in the order in which they will be graded."""
-    keys = dict(run.propositions.values_list("pk", "key"))
-    batches = run.batches.order_by("ordinal").values_list("cells", flat=True)
-    return [(completion, keys[key]) for batch in batches for completion, key in batch]
 
 
 def test_a_run_is_completed_when_no_batch_is_open(

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
 from threading import Barrier
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,9 +19,9 @@ from grading.models import GraderRun, GraderVersion, GradingBatch
 from grading.services.runs import (
     RunRefused,
     StartedRun,
-    start_run,
 )
 from rbr_app.rbr.engines import fake
+from tests.db.grading.work import cells, start
 from tests.factories import (
     KEYS,
     TINY,
@@ -35,22 +34,6 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def version(db: None) -> GraderVersion:
-    return GraderVersionFactory()
-
-
-def start(version: GraderVersion, gold: ConversationSet, **more: Any) -> StartedRun:
-    return start_run(grader_version=version, conversation_set=gold, **({"split": "test"} | more))
-
-
-def cells(run: GraderRun) -> list[tuple[int, str]]:
-    """(completion, proposition key) in the order in which they will be graded."""
-    keys = dict(run.propositions.values_list("pk", "key"))
-    batches = run.batches.order_by("ordinal").values_list("cells", flat=True)
-    return [(completion, keys[key]) for batch in batches for completion, key in batch]
 
 
 # What is planned

@@ -22,7 +22,8 @@ from grading.services.runs import complete_run, start_run, stop_run
 from grading.tasks import grade_run, nudge_probe, nudge_run, probe_grader, sweep
 from rbr_app.celery import app
 from rbr_app.rbr.engines import Answer, EngineKind, fake
-from tests.db.grading.conftest import Capture, free
+from tests.db.grading.conftest import Capture
+from tests.db.grading.work import free
 from tests.factories import (
     GraderProbeFactory,
     GraderRunFactory,
