@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, TypeVar
+from typing import Literal
 
-from django.db import OperationalError, close_old_connections
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -24,11 +23,11 @@ from grading.services.graders import configured, request_probe
 from grading.services.runs import start_run
 from grading.tasks import nudge_probe, nudge_run
 from rbr_app import bootstrap, env, local
+from rbr_app.db import patiently
 from rbr_app.local import catalogue
 from rbr_app.rbr.engines import engine_kind
 from rbr_app.rbr.metrics import PropositionScores
 
-T = TypeVar("T")
 POLL_SECONDS = 0.5
 SILENCE_SECONDS = 15.0
 FULL_WIDTH = 150
@@ -123,7 +122,7 @@ def register(grader_name: str) -> GraderVersion:
         said = asked = time.monotonic()
         while probe.state in (GraderProbe.State.PENDING, GraderProbe.State.RUNNING):
             time.sleep(POLL_SECONDS)
-            _patiently(probe.refresh_from_db)
+            patiently(probe.refresh_from_db)
             waiting = probe.state == GraderProbe.State.PENDING
             if waiting and time.monotonic() - said > SILENCE_SECONDS:
                 said = time.monotonic()
@@ -151,7 +150,7 @@ def follow(run: GraderRun) -> GraderRun:
     with bar:
         row = bar.add_task(f"{run} {run.grader_version}", total=None, rate="")
         while True:
-            progress = _patiently(lambda: run_progress(run))
+            progress = patiently(lambda: run_progress(run))
             rate = _rate_text(progress.rate, progress.seconds_left)
             bar.update(row, completed=progress.grades, total=progress.cells, rate=rate)
             if not console.is_terminal and time.monotonic() - said > 5:
@@ -160,7 +159,7 @@ def follow(run: GraderRun) -> GraderRun:
             if run.status != GraderRun.Status.RUNNING:
                 break
             time.sleep(POLL_SECONDS)
-            _patiently(run.refresh_from_db)
+            patiently(run.refresh_from_db)
     say(
         f"{run} {run.status}: {progress.grades}/{progress.cells} grades, {progress.nulls} null, "
         f"{progress.calls} model calls in {progress.seconds:.1f} s"
@@ -170,17 +169,6 @@ def follow(run: GraderRun) -> GraderRun:
 
 def _rate_text(rate: float | None, seconds_left: float | None) -> str:
     return f"{rate:.1f}/s, {seconds_left:.0f} s left" if rate and seconds_left is not None else ""
-
-
-def _patiently(read: Callable[[], T]) -> T:
-    """`read` again for a while when the database is away: it is restarted within seconds."""
-    for pause in (0.5, 1.0, 2.0, 4.0, 8.0):
-        try:
-            return read()
-        except OperationalError:
-            close_old_connections()
-            time.sleep(pause)
-    return read()
 
 
 def say(text: str) -> None:

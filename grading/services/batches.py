@@ -19,6 +19,7 @@ from annotation.models import Completion, Proposition
 from grading.models import Grade, GraderRun, GradingAttempt, GradingBatch
 from grading.services.engines import RunOutdated, engine_for
 from grading.services.runs import complete_run, fail_run
+from rbr_app.db import patiently
 from rbr_app.rbr.engines import Answer, Cell, EngineError
 from rbr_app.rbr.policy import Policy
 
@@ -86,7 +87,8 @@ def grade_batch(*, claim: Claim, run: GraderRun, policy: Policy) -> bool:
             answers = engine_for(run).grade(cells)
         if len(answers) != len(cells):
             raise EngineError(f"the engine gave {len(answers)} answers for {len(cells)} cells")
-        store_answers(claim=claim, answers=answers)
+        # Calls that were paid for are not lost to a restart of the database.
+        patiently(lambda: store_answers(claim=claim, answers=answers))
     except RunOutdated as error:
         _record_failure(claim, run, str(error))
         fail_run(run=run, error=str(error))
