@@ -15,8 +15,9 @@ from .service import Service
 
 
 class CeleryWorker(Service):
-    # At our own sudden death a cold stop: what was running is done again by a later worker.
-    death_signal = signal.SIGQUIT
+    # At our own sudden death no ceremony: a worker that says goodbye to a broker which is gone as
+    # well waits for it for ever. What was running is done again by a later worker.
+    death_signal = signal.SIGKILL
     ready_seconds = 120.0
     queue = ""
 
