@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, expect
 
-from annotation.models import Completion, ConversationSet, Label
+from annotation.models import Completion, Conversation, ConversationSet, Label
 from annotation.models.labels import Answer
 from grading.models import GraderVersion
 from grading.services.runs import start_run
@@ -166,3 +166,17 @@ def test_labelling_works_without_javascript(
     expect(plain.page.locator("#answer-rude-false")).to_have_attribute("aria-pressed", "true")
     assert answers(ana) == {"rude": "false"}
     context.close()
+
+
+def test_a_long_conversation_opens_at_the_completion(
+    site: Site, ana: User, gold: ConversationSet
+) -> None:
+    completion = first(gold)
+    turns = [{"role": role, "content": "many words\n" * 60} for role in ("user", "assistant")]
+    Conversation.objects.filter(pk=completion.conversation_id).update(
+        prompt=[*turns, {"role": "user", "content": "And now?"}]
+    )
+    site.sign_in(ana)
+    site.open(f"/completions/{completion.pk}/label/")
+    expect(site.page.locator(".turn-completion")).to_be_in_viewport()
+    expect(site.page.locator(".turn").first).not_to_be_in_viewport(ratio=0.5)

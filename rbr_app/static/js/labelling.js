@@ -118,6 +118,13 @@
     try { localStorage.setItem(BLUR, box.checked ? "on" : "off"); } catch { /* lasts for this page */ }
   });
 
+  // A long conversation opens at what is to be labelled; its earlier turns are a scroll away.
+  const panel = document.querySelector(".conversation");
+  const completion = panel.querySelector(".turn-completion");
+  const below = completion.getBoundingClientRect().bottom - panel.getBoundingClientRect().bottom;
+  const above = completion.getBoundingClientRect().top - panel.getBoundingClientRect().top;
+  if (below > 0) panel.scrollTop += Math.min(below, above);
+
   const wanted = location.hash.startsWith("#label-row-") && document.getElementById(location.hash.slice(1));
   if (wanted) focus(wanted);
 })();
