@@ -50,8 +50,7 @@ def probe_grader(probe_pk: int) -> None:
         return
     try:
         with renewed(lambda: renew_probe(probe_pk=probe_pk)):
-            policy, sample = select_graders.probe_sample()
-            result = open_engine(probe.as_config(), policy).probe(sample)
+            result = open_engine(probe.as_config()).probe(select_graders.probe_sample())
     except Exception as error:
         if not isinstance(error, EngineError):
             logger.exception("%s failed", probe)

@@ -7,33 +7,31 @@ from datetime import timedelta
 from django.db.models import Prefetch, Q, QuerySet
 from django.db.models.functions import Now
 
-from annotation.models import ConversationSet, Policy
+from annotation.models import ConversationSet
 from annotation.selectors.conversations import completions_of
 from grading.models import (
     Grader,
     GraderProbe,
     GraderVersion,
 )
-from rbr_app.rbr.engines import Cell, EngineError
-from rbr_app.rbr.policy import Policy as KernelPolicy
+from rbr_app.rbr.engines import Cell
+from rbr_app.rbr.grader import policy_prompt
 
 PROBE_COMPLETIONS = 16
 
 PROBE_PROPOSITIONS = 2
 
 
-def probe_sample() -> tuple[KernelPolicy, list[Cell]]:
-    """The newest policy, and some cells of a set under it to measure a grader's speed on."""
+def probe_sample() -> list[Cell]:
+    """Some cells of the newest set, to measure a grader's speed on."""
     newest = ConversationSet.objects.select_related("policy").order_by("-created_at").first()
-    line = newest.policy if newest else Policy.objects.order_by("-created_at").first()
-    if line is None:
-        raise EngineError("there is no policy to take the grader prompt from: import one first")
-    policy = line.latest.as_policy()
-    completions = completions_of(newest)[:PROBE_COMPLETIONS] if newest else []
-    return policy, [
-        Cell(completion.as_conversation(), proposition)
-        for proposition in policy.propositions[:PROBE_PROPOSITIONS]
-        for completion in completions
+    if newest is None:
+        return []
+    policy = newest.policy.latest.as_policy()
+    return [
+        Cell(completion.as_conversation(), policy_prompt(policy, key))
+        for key in policy.proposition_keys[:PROBE_PROPOSITIONS]
+        for completion in completions_of(newest)[:PROBE_COMPLETIONS]
     ]
 
 

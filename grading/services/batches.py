@@ -21,6 +21,7 @@ from grading.services.engines import RunOutdated, engine_for
 from grading.services.runs import complete_run, fail_run
 from rbr_app.db import patiently
 from rbr_app.rbr.engines import Answer, Cell, EngineError
+from rbr_app.rbr.grader import policy_prompt
 from rbr_app.rbr.policy import Policy
 
 logger = logging.getLogger(__name__)
@@ -116,8 +117,9 @@ def _cells(batch: GradingBatch, policy: Policy) -> list[Cell]:
             pk__in={proposition for _, proposition in batch.cells}
         ).values_list("pk", "key")
     )
+    prompts = {pk: policy_prompt(policy, key) for pk, key in keys.items()}
     return [
-        Cell(completions[completion], policy.proposition(keys[proposition]))
+        Cell(completions[completion], prompts[proposition])
         for completion, proposition in batch.cells
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from annotation.models import ConversationSet, PolicyVersion
+from annotation.models import ConversationSet
 from grading.models import GraderRun, GraderVersion
 from grading.services.training import training_rows
 from rbr_app.rbr.conversations import fingerprint
@@ -21,18 +21,13 @@ class RunOutdated(Exception):
 def engine_for(run: GraderRun) -> Engine:
     """The engine that grades `run`. Raises `RunOutdated`, or `EngineError` when it cannot load."""
     training = run.conversation_set_id if run.training_fingerprint else None
-    return _engine(run.grader_version_id, run.policy_version_id, training, run.training_fingerprint)
+    return _engine(run.grader_version_id, training, run.training_fingerprint)
 
 
 @lru_cache(maxsize=2)
-def _engine(
-    version_pk: int, policy_pk: int, training_set_pk: int | None, training_fingerprint: str
-) -> Engine:
+def _engine(version_pk: int, training_set_pk: int | None, training_fingerprint: str) -> Engine:
     version = GraderVersion.objects.select_related("grader").get(pk=version_pk)
-    policy = PolicyVersion.objects.select_related("policy").get(pk=policy_pk).as_policy()
-    engine = open_engine(
-        version.as_config(), policy, _training(training_set_pk, training_fingerprint)
-    )
+    engine = open_engine(version.as_config(), _training(training_set_pk, training_fingerprint))
     facts = engine.probe().facts
     if fingerprint([version.config, facts]) != version.fingerprint:
         names = sorted({*facts, *version.facts})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -16,6 +16,7 @@ from grading.models import GraderRun, GraderVersion, GradingAttempt, GradingBatc
 from grading.services.training import training_rows
 from rbr_app.rbr.conversations import fingerprint
 from rbr_app.rbr.engines import engine_kind
+from rbr_app.rbr.grader import policy_prompt
 from rbr_app.rbr.policy import Policy
 
 CHUNK = 1_000
@@ -61,8 +62,7 @@ def start_run(
     digest = fingerprint(
         [
             grader_version.fingerprint,
-            policy.as_document()["template"],
-            [row for row in policy.as_document()["propositions"] if row["key"] in keys],
+            [asdict(policy_prompt(policy, key)) for key in keys],
             [[completion.pk, completion.fingerprint] for completion in completions],
             training.fingerprint if training else "",
         ]

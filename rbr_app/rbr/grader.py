@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .conversations import Conversation, Message
-from .policy import Example, PromptTemplate, Proposition
+from .policy import Example, Policy, PromptTemplate
 
-RENDERING = 1
-"""Rises when the same template, proposition and conversation would make another prompt."""
+RENDERING = 2
+"""Rises when the same grader prompt and conversation would make another text."""
 
 NO_SIGNAL_MASS = 0.05
 """Below this share of probability on yes and no, their ratio says nothing."""
@@ -26,14 +26,47 @@ MAX_LABEL_IDS = 128
 NOT_COMPUTED = -9999.0
 """vLLM writes this (or less) in place of a log-probability that it does not have."""
 
+LABEL_TOKENS = 8
+"""How many single tokens of an unknown tokenizer may read yes, and as many no: yes, Yes and YES,
+each with and without a space, and two to spare. SmolLM2 has 4 and 6."""
+
 _FENCE = re.compile(r"`{3,}|~{3,}|={3,}")
 _SLOT = re.compile(r"\{(question|examples|conversation|response)\}|" + _FENCE.pattern)
 
 
-def render_prompt(
-    template: PromptTemplate, proposition: Proposition, conversation: Conversation
-) -> str:
-    """The one user message that asks `proposition` about `conversation`.
+@dataclass(frozen=True)
+class GraderPrompt:
+    """What a grader is asked about one proposition, whatever the conversation.
+
+    `prefill` is how the model's reply is begun for it, such as ``Answer:``; empty for a free reply.
+    """
+
+    key: str
+    question: str
+    template: PromptTemplate
+    examples: tuple[Example, ...] = ()
+    prefill: str = ""
+
+
+def policy_prompt(policy: Policy, key: str) -> GraderPrompt:
+    """The prompt that the policy itself holds for a proposition; `KeyError` when it has none."""
+    proposition = policy.proposition(key)
+    return GraderPrompt(key, proposition.question, policy.template, proposition.examples)
+
+
+@dataclass(frozen=True, order=True)
+class Rendered:
+    """A user message to a grader model, and the beginning of the reply."""
+
+    text: str
+    prefill: str = ""
+
+
+def render_prompt(prompt: GraderPrompt, conversation: Conversation) -> Rendered:
+    """The one user message that asks `prompt` about `conversation`.
+
+    An example that is this very conversation's last turn and completion is left out: it would
+    tell the answer.
 
     ``{question}``, ``{examples}``, ``{conversation}`` (the prompt's turns) and ``{response}`` (the
     completion) are replaced in a single pass: inserted text is never scanned again, and all other
@@ -44,9 +77,10 @@ def render_prompt(
     conversation holds a run as long as one of them, the template's fences are made longer than it,
     so that no completion can close the fence that it stands in.
     """
-    text = template.text
-    examples = "\n\n".join(map(_example, proposition.examples))
-    question = proposition.question
+    text = prompt.template.text
+    shown = [example for example in prompt.examples if not _is(example, conversation)]
+    examples = "\n\n".join(map(_example, shown))
+    question = prompt.question
     if examples and "{examples}" not in text:
         question = f"{question}\n\nExamples:\n\n{examples}"
     values = {
@@ -64,11 +98,19 @@ def render_prompt(
         fence = match[0]
         return fence + fence[0] * growth[fence[0]]
 
-    prompt = _SLOT.sub(fill, text)
-    if "{conversation}" in text:
-        return prompt
-    turns = (*conversation.prompt, Message("assistant", conversation.completion))
-    return f"{_transcript(turns)}\n\n{prompt}"
+    filled = _SLOT.sub(fill, text)
+    if "{conversation}" not in text:
+        turns = (*conversation.prompt, Message("assistant", conversation.completion))
+        filled = f"{_transcript(turns)}\n\n{filled}"
+    return Rendered(filled, prompt.prefill)
+
+
+def _is(example: Example, conversation: Conversation) -> bool:
+    """Whether an example was made from this conversation; white space at the ends aside."""
+    return (
+        example.assistant.strip() == conversation.completion.strip()
+        and example.user.strip() == conversation.prompt[-1].content.strip()
+    )
 
 
 def _transcript(messages: Iterable[Message]) -> str:
@@ -150,13 +192,19 @@ def label_of(text: str) -> str:
 
 @dataclass(frozen=True)
 class YesNo:
-    """p = p_yes / (p_yes + p_no), mass = p_yes + p_no; p is None exactly when there is a reason."""
+    """p = p_yes / (p_yes + p_no), mass = p_yes + p_no; p is None exactly when there is a reason.
+
+    Where only part of the label tokens was seen, p is certain to lie in [p_low, p_high]; both are
+    None where p is exact, and where there is no p.
+    """
 
     p: float | None
     mass: float | None
     p_yes: float | None = None
     p_no: float | None = None
     null_reason: str = ""
+    p_low: float | None = None
+    p_high: float | None = None
 
 
 def yes_no(logprobs: Mapping[int, float], sets: TokenSets) -> YesNo:
@@ -173,11 +221,8 @@ def yes_no(logprobs: Mapping[int, float], sets: TokenSets) -> YesNo:
         return YesNo(None, None, null_reason=f"no log-probability for label tokens {missing}")
     values = {token: logprobs[token] for token in sets.ids}
     for token, value in values.items():
-        if math.isnan(value) or value <= NOT_COMPUTED:
-            return YesNo(None, None, null_reason=f"label token {token} has log-probability {value}")
-        if value > 0.01:  # rounding can lift a certain token a little above 0
-            reason = f"{value:.3f} for label token {token} is not a log-probability"
-            return YesNo(None, None, null_reason=reason)
+        if problem := _problem(value, f"label token {token}"):
+            return YesNo(None, None, null_reason=problem)
     yes = _log_sum([values[token] for token in sets.yes])
     no = _log_sum([values[token] for token in sets.no])
     p_yes, p_no = math.exp(min(yes, 0.0)), math.exp(min(no, 0.0))
@@ -186,6 +231,68 @@ def yes_no(logprobs: Mapping[int, float], sets: TokenSets) -> YesNo:
         reason = f"no signal: yes and no together have mass {mass:.3g}"
         return YesNo(None, mass, p_yes, p_no, reason)
     return YesNo(_sigmoid(yes - no), mass, p_yes, p_no)
+
+
+def yes_no_top(top: Sequence[tuple[str, float]], k: int, label_tokens: int = LABEL_TOKENS) -> YesNo:
+    """p(yes) from the `k` likeliest tokens, as (text, log-probability), of an unknown tokenizer.
+
+    p_yes and p_no are sums over the tokens that read so (`label_of`). Tokens out of sight have at
+    most the probability f of the least likely one in sight, and all of them r = max(0, 1 - sum).
+    If at most `label_tokens` tokens read as a side and n of them were seen, that side has more by
+    u = min((label_tokens - n) * f, r), and p lies in
+    [p_yes / (p_yes + p_no + u_no), (p_yes + u_yes) / (p_yes + u_yes + p_no)].
+
+    With both sides in sight, p = p_yes / (p_yes + p_no). A side that is out of sight counts as
+    u / 2, the middle of what it can be, which halves the worst error and keeps p off 0 and 1. With
+    neither in sight there is no p, and the reason holds the bound of the mass.
+
+    Fewer than `k` entries, or one that is no log-probability, are a broken reply: no p. Wherever
+    a longer list could help, mass is None.
+    """
+    if len(top) < k:
+        return YesNo(None, None, null_reason=f"{len(top)} log-probabilities came instead of {k}")
+    for text, value in top:
+        if problem := _problem(value, f"token {text!r}"):
+            return YesNo(None, None, null_reason=problem)
+    seen = {"yes": [0.0], "no": [0.0], "": [0.0]}
+    for text, value in top:
+        seen[label_of(text)].append(math.exp(min(value, 0.0)))
+    total = math.fsum(share for shares in seen.values() for share in shares)
+    if total > 1.01:
+        return YesNo(None, None, null_reason=f"the probabilities of {k} tokens sum to {total:.3f}")
+    floor, rest = math.exp(min(value for _, value in top)), max(0.0, 1.0 - total)
+
+    def unseen(side: str) -> float:
+        return min(max(label_tokens - (len(seen[side]) - 1), 0) * floor, rest)
+
+    if len(seen["yes"]) == len(seen["no"]) == 1:
+        most = min(unseen("yes") + unseen("no"), rest)
+        reason = f"neither yes nor no is among the {len(top)} likeliest tokens: mass <= {most:.3g}"
+        return YesNo(None, None, null_reason=reason)
+    return _bounded(math.fsum(seen["yes"]), math.fsum(seen["no"]), unseen("yes"), unseen("no"))
+
+
+def _bounded(yes: float, no: float, more_yes: float, more_no: float) -> YesNo:
+    """The grade between its bounds; see `yes_no_top`."""
+    p_yes, p_no = yes or more_yes / 2, no or more_no / 2
+    mass = min(p_yes + p_no, 1.0)
+    if mass < NO_SIGNAL_MASS:
+        reason = f"no signal: yes and no together have mass {mass:.3g}"
+        return YesNo(None, mass, p_yes, p_no, reason)
+    p = p_yes / (p_yes + p_no)
+    low, high = yes / (yes + no + more_no), (yes + more_yes) / (yes + more_yes + no)
+    if low == high:
+        return YesNo(p, mass, p_yes, p_no)
+    return YesNo(p, mass, p_yes, p_no, p_low=min(low, p), p_high=max(high, p))
+
+
+def _problem(value: float, where: str) -> str:
+    """Why a number is no log-probability; "" when it is one."""
+    if math.isnan(value) or value <= NOT_COMPUTED:
+        return f"{where} has log-probability {value}"
+    if value > 0.01:  # rounding can lift a certain token a little above 0
+        return f"{value:.3f} for {where} is not a log-probability"
+    return ""
 
 
 def _log_sum(values: Collection[float]) -> float:

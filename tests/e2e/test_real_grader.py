@@ -21,7 +21,7 @@ import pytest
 
 from rbr_app.rbr.conversations import Conversation, Message
 from rbr_app.rbr.engines import Answer, Cell, Engine, EngineConfig, open_engine
-from rbr_app.rbr.grader import TokenSets, render_prompt, token_sets, yes_no
+from rbr_app.rbr.grader import TokenSets, policy_prompt, render_prompt, token_sets, yes_no
 from rbr_app.rbr.policy import Policy
 from rbr_app.rbr.policy_files import parse_policy
 from tests.conftest import SAMPLE
@@ -58,7 +58,7 @@ def policy() -> Policy:
 def cells(policy: Policy) -> list[Cell]:
     """Twenty questions: five completions, four propositions."""
     told = [Conversation((Message("user", asked),), answer) for asked, answer in TURNS]
-    return [Cell(one, policy.proposition(key)) for one in told for key in KEYS]
+    return [Cell(one, policy_prompt(policy, key)) for one in told for key in KEYS]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def reference(small_model: Path, policy: Policy, cells: list[Cell]) -> Reference
     )
     answers = []
     for cell in cells:
-        prompt = render_prompt(policy.template, cell.proposition, cell.conversation)
+        prompt = render_prompt(cell.prompt, cell.conversation).text
         encoded = tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}],
             add_generation_prompt=True,
@@ -91,7 +91,7 @@ def reference(small_model: Path, policy: Policy, cells: list[Cell]) -> Reference
 
 
 @pytest.fixture(scope="module")
-def in_process(small_model: Path, policy: Policy) -> Iterator[Engine]:
+def in_process(small_model: Path) -> Iterator[Engine]:
     pytest.importorskip("vllm")
     engine = open_engine(
         EngineConfig(
@@ -99,8 +99,7 @@ def in_process(small_model: Path, policy: Policy) -> Iterator[Engine]:
             model=str(small_model),
             dtype="float32",
             settings={"max_model_len": MAX_MODEL_LEN, "kv_cache_gib": 0.25},
-        ),
-        policy,
+        )
     )
     yield engine
     engine.close()
@@ -151,8 +150,8 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
 
 
 @pytest.fixture(scope="module")
-def over_http(server_url: str, policy: Policy) -> Engine:
-    return open_engine(EngineConfig("vllm_server", url=f"{server_url}/v1", dtype="float32"), policy)
+def over_http(server_url: str) -> Engine:
+    return open_engine(EngineConfig("vllm_server", url=f"{server_url}/v1", dtype="float32"))
 
 
 def assert_agrees(answers: list[Answer], reference: Reference) -> None:
@@ -190,11 +189,11 @@ def test_both_engines_find_the_label_tokens_of_the_tokenizer(
     from_files = EngineConfig(
         "vllm_server", url=server_url, settings={"tokenizer": str(small_model)}
     )
-    assert open_engine(from_files, policy).probe().facts["token_sets"] == expected
+    assert open_engine(from_files).probe().facts["token_sets"] == expected
 
 
 def test_a_shared_beginning_is_read_from_the_cache(in_process: Engine, cells: list[Cell]) -> None:
-    question_first = sorted(cells, key=lambda cell: cell.proposition.key)
+    question_first = sorted(cells, key=lambda cell: cell.prompt.key)
     in_process.grade(question_first)
     again = in_process.grade(question_first)
     # Cache blocks hold 128 tokens on CPU, and every prompt is longer than one.
@@ -209,7 +208,7 @@ def test_a_prompt_that_does_not_fit_costs_its_cell_and_no_other(
     engine: Engine = request.getfixturevalue(which)
     (short, *_) = cells
     told = Conversation(short.conversation.prompt, "word " * MAX_MODEL_LEN)
-    long = Cell(told, short.proposition)
+    long = Cell(told, short.prompt)
     alone, before = engine.grade([short]), engine.grade([long, short])
     assert before[0].p is None
     assert str(MAX_MODEL_LEN) in before[0].null_reason or str(MAX_MODEL_LEN - 1) in (
@@ -233,7 +232,7 @@ def test_another_configuration_frees_the_model_and_loads_its_own(
         dtype="bfloat16",
         settings={"max_model_len": MAX_MODEL_LEN, "kv_cache_gib": 0.25},
     )
-    rounded = [answer.p for answer in open_engine(narrow, policy).grade(cells[:4])]
+    rounded = [answer.p for answer in open_engine(narrow).grade(cells[:4])]
     assert rounded != expected
     assert rounded == pytest.approx(expected, abs=0.15)
     assert [answer.p for answer in in_process.grade(cells[:4])] == pytest.approx(expected, abs=1e-5)

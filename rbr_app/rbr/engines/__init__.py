@@ -1,8 +1,9 @@
 """The grader engines. Adding one is adding one file.
 
 A module in this package is an engine when it has a constant ``KIND`` (an `EngineKind`) and a
-function ``open_engine(config, policy, training) -> Engine``. Its module name is the engine's
-name. Importing it is cheap; a heavy library is imported when the engine loads.
+function ``open_engine(config, training) -> Engine``. Its module name is the engine's
+name. Importing it is cheap; a heavy library is imported when the engine loads. An engine that
+reads tokens may also be an `Inspects`, and one with a tokenizer at hand a `Tokenizes`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,15 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from ..policy import Policy
+from ._cache import cell_fingerprint
+from ._inspection import (
+    Inspection,
+    Inspects,
+    Tokenizes,
+    TokenShare,
+    count_tokens,
+    shared_prefix_tokens,
+)
 from .base import (
     Answer,
     Cell,
@@ -31,12 +40,19 @@ __all__ = [
     "EngineConfig",
     "EngineError",
     "EngineKind",
+    "Inspection",
+    "Inspects",
     "ProbeResult",
+    "TokenShare",
+    "Tokenizes",
     "TrainingRow",
     "TrainingRows",
+    "cell_fingerprint",
+    "count_tokens",
     "engine_kind",
     "engine_names",
     "open_engine",
+    "shared_prefix_tokens",
 ]
 
 
@@ -52,14 +68,12 @@ def engine_kind(name: str) -> EngineKind:
     return kind
 
 
-def open_engine(
-    config: EngineConfig, policy: Policy, training: TrainingRows | None = None
-) -> Engine:
+def open_engine(config: EngineConfig, training: TrainingRows | None = None) -> Engine:
     """The engine that `config` describes. Raises `EngineError` for one that does not exist.
 
     Opening is cheap: models are loaded and servers are called by `probe` or `grade`.
     """
-    engine: Engine = _module(config.engine).open_engine(config, policy, training)
+    engine: Engine = _module(config.engine).open_engine(config, training)
     return engine
 
 

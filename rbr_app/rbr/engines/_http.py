@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from .base import EngineError
 
 T = TypeVar("T")
+
+Request = tuple[int, str, str, Mapping[str, Any] | None]
+"""Where its answer goes, method, path, body."""
 
 LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 """Connect, read and write failures, and a server that hangs up on a kept-alive connection."""
@@ -44,9 +50,26 @@ class Http:
     tries: int = 5
     backoff: float = 0.5
 
+    @classmethod
+    def configured(cls, url: str, settings: Mapping[str, Any]) -> Self:
+        """The server at `url`, called as an engine's settings say; each is optional.
+
+        Raises `EngineError` when the variable that holds the API key is not set.
+        """
+        return cls(
+            url,
+            _api_key(settings),
+            concurrency=int(settings.get("concurrency", cls.concurrency)),
+            timeout=float(settings.get("timeout", cls.timeout)),
+            tries=int(settings.get("tries", cls.tries)),
+            backoff=float(settings.get("backoff", cls.backoff)),
+        )
+
     def get(self, path: str) -> Any:
         """The JSON at `path`. Raises `EngineError`."""
-        return _run(self._each([("GET", path, None)]))[0]
+        found: dict[int, Any] = {}
+        run(self._each([(0, "GET", path, None)], found))
+        return found[0]
 
     def post(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
         """One POST per body, at most `concurrency` at a time, started and returned in order.
@@ -54,30 +77,34 @@ class Http:
         A refused request gives `Refused`. Raises `EngineError` as soon as one request has used up
         its tries: a server that is down is not a property of the prompt.
         """
-        return _run(self._each([("POST", path, body) for body in bodies]))
+        found: dict[int, Any] = {}
+        run(self.post_into(found, path, dict(enumerate(bodies))))
+        return [found[index] for index in range(len(bodies))]
 
-    async def _each(
-        self, requests: Sequence[tuple[str, str, Mapping[str, Any] | None]]
-    ) -> list[Any]:
-        results: list[Any] = [None] * len(requests)
-        waiting = iter(range(len(requests)))
+    async def post_into(
+        self, found: dict[int, Any], path: str, bodies: Mapping[int, Mapping[str, Any]]
+    ) -> None:
+        """`post` for a loop that calls several servers: what came before an error is in `found`."""
+        await self._each([(index, "POST", path, body) for index, body in bodies.items()], found)
+
+    async def _each(self, requests: Sequence[Request], found: dict[int, Any]) -> None:
+        waiting = iter(requests)
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         limits = httpx.Limits(max_connections=self.concurrency)
 
         async with httpx.AsyncClient(
-            headers=headers, timeout=self.timeout, limits=limits
+            headers=headers, timeout=self.timeout, limits=limits, verify=_trust()
         ) as client:
 
             async def worker() -> None:
-                for index in waiting:
-                    method, path, body = requests[index]
+                for index, method, path, body in waiting:
 
                     async def send(
                         method: str = method, path: str = path, body: Any = body
                     ) -> httpx.Response:
                         return await client.request(method, self.url + path, json=body)
 
-                    results[index] = await self._answer(path, send)
+                    found[index] = await self._answer(path, send)
 
             try:
                 async with asyncio.TaskGroup() as group:
@@ -85,7 +112,6 @@ class Http:
                         group.create_task(worker())
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
-        return results
 
     async def _answer(self, path: str, send: Callable[[], Awaitable[httpx.Response]]) -> Any:
         cause, asked_to_wait = "", 0.0
@@ -148,7 +174,20 @@ def _retry_after(response: httpx.Response) -> float:
     return min(seconds, LONGEST_WAIT)
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+@lru_cache(maxsize=1)
+def _trust() -> ssl.SSLContext:
+    """Made once: reading the certificates takes longer than many a batch of calls."""
+    return httpx.create_ssl_context()
+
+
+def _api_key(settings: Mapping[str, Any]) -> str:
+    name = str(settings.get("api_key_env") or "")
+    if name and not os.environ.get(name):
+        raise EngineError(f"the environment variable {name}, named by api_key_env, is not set")
+    return os.environ[name] if name else ""
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
     """Run in a loop and a thread of its own, for the caller may be inside a loop already."""
     with ThreadPoolExecutor(1, thread_name_prefix="rbr-http") as pool:
         return pool.submit(asyncio.run, work).result()

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -22,6 +23,8 @@ LONGEST_PROMPT = 8192
 
 OVERHEAD_GIB = 1.5
 """What vLLM takes besides weights and cache, as measured on CPU."""
+
+NO_TEMPLATE = "has no chat template: use an instruction-tuned model"
 
 lock = RLock()
 """vLLM's in-process engine serves one caller at a time."""
@@ -49,6 +52,30 @@ def loaded(config: EngineConfig) -> Loaded:
         _current.update(config=config, model=_load(config))
     model: Loaded = _current["model"]
     return model
+
+
+def tokenizer(config: EngineConfig) -> Any:
+    """The tokenizer of `config`'s model; where the model is not loaded, from its files alone.
+
+    Raises `EngineError` when there are none.
+    """
+    now = dict(_current)  # another thread may change it
+    if now.get("config") == config:
+        return now["model"].tokenizer
+    return _tokenizer(config.model, config.revision)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(model: str, revision: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        found: Any = AutoTokenizer.from_pretrained(model, revision=revision or None)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"there is no tokenizer for {model}: {error}") from error
+    if not found.chat_template:
+        raise EngineError(f"{model} {NO_TEMPLATE}")
+    return found
 
 
 def free() -> None:
@@ -127,11 +154,11 @@ def _start(config: EngineConfig) -> Loaded:
     llm = LLM(
         model=config.model, revision=config.revision or None, use_tqdm_on_load=False, **options
     )
-    tokenizer: Any = llm.get_tokenizer()
-    if not tokenizer.chat_template:
-        raise EngineError(f"{config.model} has no chat template: use an instruction-tuned model")
+    found: Any = llm.get_tokenizer()
+    if not found.chat_template:
+        raise EngineError(f"{config.model} {NO_TEMPLATE}")
     device = "cpu" if on_cpu else str(current_platform.get_device_name())
-    return Loaded(llm, tokenizer, options, device)
+    return Loaded(llm, found, options, device)
 
 
 def _require_memory(directory: Path, dtype: str, described: Any, kv_cache_gib: float) -> None:

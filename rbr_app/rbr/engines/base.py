@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from ..conversations import Conversation
-from ..policy import Proposition
+from ..grader import GraderPrompt
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Cell:
     """One question about one completion."""
 
     conversation: Conversation
-    proposition: Proposition
+    prompt: GraderPrompt
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Answer:
     `p` is P(proposition is true), None where there is no signal; then, and only then,
     `null_reason` says why. `mass` is the probability that the first token is a yes or a no, None
     for engines without tokens. `token` is the text that the model would have said.
+
+    An engine that sees only the likeliest tokens cannot give p exactly: it then is certain to lie
+    in [`p_low`, `p_high`]. Both are None where p is exact, and where there is no p.
     """
 
     p: float | None
@@ -39,10 +42,19 @@ class Answer:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     calls: int = 1
+    p_low: float | None = None
+    p_high: float | None = None
 
     def __post_init__(self) -> None:
         if (self.p is None) != bool(self.null_reason):
             raise ValueError("an answer has either p or a reason why it has none")
+        if (self.p_low, self.p_high) == (None, None):
+            return
+        if None in (self.p, self.p_low, self.p_high) or not self._in_order():
+            raise ValueError("bounds come in pairs, with p between them")
+
+    def _in_order(self) -> bool:
+        return (self.p_low or 0.0) <= (self.p or 0.0) <= (self.p_high or 0.0)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from importlib.metadata import version
 
 import numpy as np
 
-from ..policy import Policy
 from . import _features
 from ._folds import FoldModels, Model, fit_fold_models
 from .base import (
@@ -39,7 +38,7 @@ from .base import (
 KIND = EngineKind(batch_size=2_000, learns=True)
 
 
-def open_engine(config: EngineConfig, policy: Policy, training: TrainingRows | None) -> Engine:
+def open_engine(config: EngineConfig, training: TrainingRows | None) -> Engine:
     """The classifier for these rows. Without rows it can be probed, and grades nothing."""
     return ClassifierEngine(training or (), int(config.settings.get("seed", 0)))
 
@@ -78,9 +77,9 @@ class ClassifierEngine:
         answers: list[Answer | None] = [None] * len(cells)
         by_model: dict[Model, list[int]] = {}
         for index, cell in enumerate(cells):
-            models = self._model(cell.proposition.key)
+            models = self._model(cell.prompt.key)
             if models is None:
-                reason = f"no training label for {cell.proposition.key}"
+                reason = f"no training label for {cell.prompt.key}"
                 answers[index] = Answer(None, None, null_reason=reason, calls=0)
                 continue
             group = self._group_of.get(cell.conversation.prompt_fingerprint)

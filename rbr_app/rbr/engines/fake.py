@@ -12,9 +12,12 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import zlib
 from collections.abc import Sequence
 
-from ..policy import Policy
+from ..grader import Rendered
+from ._inspection import Inspection, likeliest
+from ._replies import rendered
 from .base import (
     Answer,
     Cell,
@@ -31,7 +34,7 @@ KIND = EngineKind(batch_size=32)
 ALLOW = "RBR_ALLOW_FAKE_ENGINE"
 
 
-def open_engine(config: EngineConfig, policy: Policy, training: TrainingRows | None) -> Engine:
+def open_engine(config: EngineConfig, training: TrainingRows | None) -> Engine:
     """A fake, where fakes are allowed."""
     if not (config.settings.get("allow_fake") or os.environ.get(ALLOW) == "1"):
         raise EngineError(f"the fake engine is for tests; set {ALLOW}=1 to use it")
@@ -62,6 +65,20 @@ class FakeEngine:
     def grade(self, cells: Sequence[Cell]) -> list[Answer]:
         return [self._answer(cell) for cell in cells]
 
+    def inspect(self, cell: Cell, top: int = 20) -> Inspection:
+        """See `Inspects`: a yes and a no token that make up the mass, and a third beside them."""
+        answer = self._answer(cell)
+        mass, p = answer.mass or 0.0, answer.p or 0.0
+        found = [(1, "yes", mass * p), (2, "no", mass * (1 - p)), (3, "Maybe", 1 - mass)]
+        (prompt,) = rendered([cell])
+        (tokens,) = self.tokenize([prompt])
+        return Inspection(prompt, len(tokens), likeliest(found, top, {1: "yes", 2: "no"}), answer)
+
+    def tokenize(self, prompts: Sequence[Rendered]) -> list[list[int]]:
+        """See `Tokenizes`: one token per word."""
+        words = [f"{prompt.text} {prompt.prefill}".split() for prompt in prompts]
+        return [[zlib.crc32(word.encode()) for word in some] for some in words]
+
     def close(self) -> None:
         self._answered = 0
 
@@ -84,8 +101,8 @@ class FakeEngine:
         asked = (
             self._config.settings.get("seed", 0),
             self._config.model,
-            cell.proposition.key,
-            cell.proposition.question,
+            cell.prompt.key,
+            cell.prompt.question,
             cell.conversation.fingerprint,
         )
         return int.from_bytes(hashlib.sha256(repr(asked).encode()).digest()[:8], "big")

@@ -11,16 +11,17 @@ on GPU what `gpu_memory_utilization` leaves), `enforce_eager` (true on CPU), `se
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..grader import RENDERING, TokenSetError, TokenSets, token_sets
-from ..policy import Policy
+from ..grader import RENDERING, Rendered, TokenSetError, TokenSets, token_sets
 from . import _fingerprints, _loaded
-from ._replies import Reply, ask_about, check, tolerance_of
+from ._inspection import Inspection, likeliest
+from ._replies import Reply, chat, check, in_prompt_order, rendered, tolerance_of
 from .base import (
     Answer,
     Cell,
@@ -36,18 +37,18 @@ from .base import (
 KIND = EngineKind(batch_size=32, holds_model=True)
 
 
-def open_engine(config: EngineConfig, policy: Policy, training: TrainingRows | None) -> Engine:
+def open_engine(config: EngineConfig, training: TrainingRows | None) -> Engine:
     """An engine that loads the model at its first use."""
     if not config.model:
         raise EngineError("the vllm engine needs a model: a directory, or a name on the Hub")
-    return VllmEngine(config, policy)
+    return VllmEngine(config)
 
 
 class VllmEngine:
     """Grades with the model of this process."""
 
-    def __init__(self, config: EngineConfig, policy: Policy) -> None:
-        self._config, self._template = config, policy.template
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
         self._sets: TokenSets | None = None
 
     def probe(self, sample: Sequence[Cell] = ()) -> ProbeResult:
@@ -62,7 +63,29 @@ class VllmEngine:
 
     def grade(self, cells: Sequence[Cell]) -> list[Answer]:
         with _loaded.lock:
-            return ask_about(cells, self._template, self._ask, self._token_sets())
+            _loaded.loaded(self._config)
+            sets = self._token_sets()
+        replies = in_prompt_order(rendered(cells), self._ask)
+        return [reply.as_answer(sets) for reply in replies]
+
+    def inspect(self, cell: Cell, top: int = 20) -> Inspection:
+        """See `Inspects`. The likeliest tokens come from a call of their own, under the lock.
+
+        vLLM gives wrong values when `logprobs` and `logprob_token_ids` share a batch.
+        """
+        with _loaded.lock:
+            sets = self._token_sets()
+            (prompt,) = rendered([cell])
+            (reply,) = self._ask([prompt])
+            found = [] if reply.refusal else self._top(prompt, top)
+        labels = dict.fromkeys(sets.yes, "yes") | dict.fromkeys(sets.no, "no")
+        shown = likeliest(found, top, labels)
+        return Inspection(prompt, reply.prompt_tokens, shown, reply.as_answer(sets))
+
+    def tokenize(self, prompts: Sequence[Rendered]) -> list[list[int]]:
+        """See `Tokenizes`. A model that is not loaded stays so; its tokenizer's files do."""
+        tokenizer = _loaded.tokenizer(self._config)
+        return [self._encode(tokenizer, prompt) for prompt in prompts]
 
     def close(self) -> None:
         with _loaded.lock:
@@ -81,34 +104,19 @@ class VllmEngine:
                 raise EngineError(f"{self._config.model} cannot grade: {error}") from error
         return self._sets
 
-    def _ask(self, prompts: Sequence[str]) -> list[Reply]:
-        from vllm import SamplingParams, TokensPrompt
+    def _ask(self, prompts: Sequence[Rendered]) -> list[Reply]:
+        # Tokenizing takes over a millisecond per prompt. It needs no lock, so that a second thread
+        # prepares its batch while the model works on the first one's.
+        encoded = self.tokenize(prompts)
+        with _loaded.lock:
+            return self._replies(encoded)
 
+    def _replies(self, encoded: Sequence[list[int]]) -> list[Reply]:
         model = _loaded.loaded(self._config)
-        sets = self._token_sets()
-        params = SamplingParams(
-            max_tokens=1,
-            temperature=0.0,
-            logprob_token_ids=list(sets.ids),
-            detokenize=False,
-            skip_clone=True,
-        )
-        encoded = [self._encode(model.tokenizer, prompt) for prompt in prompts]
         room = int(model.options["max_model_len"]) - 1
         fitting = [ids for ids in encoded if len(ids) <= room]
-        try:
-            outputs = iter(
-                model.llm.generate(
-                    [TokensPrompt(prompt_token_ids=ids) for ids in fitting],
-                    params,
-                    use_tqdm=False,
-                )
-                if fitting
-                else ()
-            )
-        except Exception as error:
-            _loaded.free()
-            raise EngineError(f"vLLM stopped: {type(error).__name__}: {error}") from error
+        wanted = {"logprob_token_ids": list(self._token_sets().ids)}
+        outputs = iter(self._generate(fitting, wanted) if fitting else ())
         return [
             _reply(next(outputs), model.tokenizer)
             if len(ids) <= room
@@ -119,13 +127,39 @@ class VllmEngine:
             for ids in encoded
         ]
 
+    def _top(self, prompt: Rendered, top: int) -> list[tuple[int | None, str, float]]:
+        tokenizer = _loaded.loaded(self._config).tokenizer
+        (output,) = self._generate([self._encode(tokenizer, prompt)], {"logprobs": top})
+        found = output.outputs[0].logprobs[0]
+        return [
+            (token, str(tokenizer.decode([token])), math.exp(min(entry.logprob, 0.0)))
+            for token, entry in found.items()
+        ]
+
+    def _generate(self, encoded: Sequence[list[int]], wanted: Mapping[str, Any]) -> list[Any]:
+        """One token for each prompt. A model that fails is dropped, to be loaded anew."""
+        from vllm import SamplingParams, TokensPrompt
+
+        params = SamplingParams(
+            max_tokens=1, temperature=0.0, detokenize=False, skip_clone=True, **wanted
+        )
+        try:
+            outputs: list[Any] = _loaded.loaded(self._config).llm.generate(
+                [TokensPrompt(prompt_token_ids=ids) for ids in encoded], params, use_tqdm=False
+            )
+        except Exception as error:
+            _loaded.free()
+            raise EngineError(f"vLLM stopped: {type(error).__name__}: {error}") from error
+        return outputs
+
     @staticmethod
-    def _encode(tokenizer: Any, prompt: str) -> list[int]:
-        """Token ids of the chat with this one user message, up to where the reply begins."""
+    def _encode(tokenizer: Any, prompt: Rendered) -> list[int]:
+        """Token ids of the chat with this one user message, up to where the reply goes on."""
         text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
+            chat(prompt),
             tokenize=False,
-            add_generation_prompt=True,
+            add_generation_prompt=not prompt.prefill,
+            continue_final_message=bool(prompt.prefill),
             enable_thinking=False,  # templates that do not know it ignore it
         )
         ids: list[int] = tokenizer.encode(text, add_special_tokens=False)

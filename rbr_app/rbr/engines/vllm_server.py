@@ -1,30 +1,35 @@
-"""A grader LLM behind a vLLM server (0.26 or newer), through its chat completions.
+"""A grader LLM behind one or more vLLM servers (0.26 or newer), through their chat completions.
 
-Every call asks for the log-probabilities of the same chosen tokens (`logprob_token_ids`); no other
-style is ever sent. On servers with vLLM's older model runner, a request for `top_logprobs` that
-lands in the same batch would get wrong values, so do not share the server with such callers.
+Every call asks for the log-probabilities of chosen tokens (`logprob_token_ids`); no other style is
+ever sent. On servers with vLLM's older model runner, a request for `top_logprobs` that lands in
+the same batch would get wrong values, so do not share a server with such callers.
 
-Settings: `concurrency` (32 calls at a time in this process), `timeout` (120 s per call), `tries`
-(5), `backoff` (0.5 s before the second try, then doubling), `tokenizer` (a local directory, from
-which the label tokens are read; without it the server is asked), `api_key_env` (the name of the
-environment variable that holds the key).
+`url` may hold several addresses, separated by commas or white space. They must serve the same
+model with the same tokenizer and vLLM version. Prompts that begin alike go to the same server, and
+what a server that fails leaves open goes to the others.
+
+Settings: `urls` (a list of further addresses), `concurrency` (32 calls at a time from this process
+to each server), `timeout` (120 s per call), `tries` (5), `backoff` (0.5 s before the second try,
+then doubling), `tokenizer` (a local directory, from which the label tokens are read; without it
+the server is asked), `api_key_env` (the name of the environment variable that holds the key),
+`priority` (an integer, lower runs first; sent only when set, for servers started with
+``--scheduling-policy priority``: 0 for the reward in training, 10 for previews, 100 for bulk).
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import os
+import math
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from ..grader import RENDERING, TokenSetError, TokenSets, label_of, token_sets
-from ..policy import Policy
-from . import _fingerprints
-from ._http import Http, Refused
-from ._replies import KNOWN_YES, Reply, ask_about, check, tolerance_of
+from ..grader import MAX_LABEL_IDS, Rendered
+from ._fleet import Fleet, urls_of
+from ._http import Refused
+from ._inspection import Inspection, likeliest
+from ._replies import Reply, check, compare, in_prompt_order, rendered, tolerance_of
+from ._routing import shared_part
+from ._server import Server, conversation
 from .base import (
     Answer,
     Cell,
@@ -39,173 +44,150 @@ from .base import (
 
 KIND = EngineKind(batch_size=128)
 
-BEFORE = ("", " ", "  ", "\n", "\t")
-AFTER = ("", " ", "\n")
+CHAT = "/v1/chat/completions"
+DRAWS = 64
+"""First tokens drawn to find the likely ones: one of probability 0.07 is missed once in 100."""
+
+DRAW = {
+    "n": DRAWS,
+    "seed": 0,
+    "return_token_ids": True,
+    "temperature": 1,
+    "top_p": 1,
+    "top_k": -1,
+    "min_p": 0,
+    "repetition_penalty": 1,
+}
+"""All of it is said, because a model's own defaults may narrow what is drawn."""
+
+DRAWN = f"Tokens other than yes and no are those that {DRAWS} draws found; probabilities are exact."
+ONLY_LABELS = "Only the yes and no tokens are shown: the server would not draw others"
 
 
-def open_engine(config: EngineConfig, policy: Policy, training: TrainingRows | None) -> Engine:
-    """An engine that calls the server at its first use."""
-    if not config.url:
+def open_engine(config: EngineConfig, training: TrainingRows | None) -> Engine:
+    """An engine that calls the servers at its first use."""
+    if not urls_of(config):
         raise EngineError("the vllm_server engine needs the server's URL: set RBR_GRADER_URL")
-    return VllmServerEngine(config, policy)
+    return VllmServerEngine(config)
 
 
 class VllmServerEngine:
-    """Grades with the model that a server holds."""
+    """Grades with the model that the servers hold."""
 
-    def __init__(self, config: EngineConfig, policy: Policy) -> None:
-        self._config, self._template = config, policy.template
-        settings = config.settings
-        self._http = Http(
-            config.url.rstrip("/").removesuffix("/v1").rstrip("/"),
-            _api_key(settings),
-            concurrency=int(settings.get("concurrency", Http.concurrency)),
-            timeout=float(settings.get("timeout", Http.timeout)),
-            tries=int(settings.get("tries", Http.tries)),
-            backoff=float(settings.get("backoff", Http.backoff)),
-        )
-        self._model: Mapping[str, Any] | None = None
-        self._sets: TokenSets | None = None
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._fleet = Fleet(config)
 
     def probe(self, sample: Sequence[Cell] = ()) -> ProbeResult:
         started = time.perf_counter()
-        self._model = self._sets = None  # the server may have been restarted with another model
-        served = self._served()
-        sets = self._token_sets()
-        check(self._ask, sets, tolerance_of(self._config.dtype))
+        self._fleet.forget()  # a server may have been restarted with another model
+        servers = self._fleet.all()
+        self._check(servers)
         facts = {
             "engine": "vllm_server",
-            "vllm": str(self._http.get("/version").get("version", "")),
-            "model": served["id"],
-            "model_root": Path(str(served.get("root") or served["id"])).name,
+            **servers[0].facts(),
             "revision": self._config.revision,
             "dtype": self._config.dtype,
-            "max_model_len": served.get("max_model_len"),
-            "tokenizer_fingerprint": self._tokenizer_fingerprint(),
-            "token_sets": {"yes": list(sets.yes), "no": list(sets.no)},
-            "rendering": RENDERING,
             "style": "logprob_token_ids",
         }
         seconds = time.perf_counter() - started
         return ProbeResult(facts, seconds, measured_speed(self, sample))
 
     def grade(self, cells: Sequence[Cell]) -> list[Answer]:
-        return ask_about(cells, self._template, self._ask, self._token_sets())
+        if not cells:
+            return []
+        prompts = rendered(cells)
+        keys = dict(zip(prompts, map(shared_part, cells), strict=True))
+        sets = self._fleet.ready()[0].token_sets()
+
+        def ask(some: Sequence[Rendered]) -> list[Reply]:
+            model = self._fleet.ready()[0].served()["id"]
+            bodies = [self._body(model, prompt, sets.ids) for prompt in some]
+            rows = self._fleet.post(CHAT, bodies, [keys[prompt] for prompt in some])
+            return [_reply(row) for row in rows]
+
+        return [reply.as_answer(sets) for reply in in_prompt_order(prompts, ask)]
+
+    def inspect(self, cell: Cell, top: int = 20) -> Inspection:
+        """See `Inspects`.
+
+        Neither `top_logprobs` (it can spoil the grades that the server computes in the same batch,
+        or be spoiled by them) nor `prompt_logprobs` (its memory is not reserved: a long prompt can
+        end the server) is asked for. Likely tokens are drawn without log-probabilities instead,
+        and then asked for by id as label tokens are.
+        """
+        server = self._fleet.ready()[0]
+        sets = server.token_sets()
+        (prompt,) = rendered([cell])
+        (reply,) = self._ask(server, [prompt], sets.ids)
+        if reply.refusal:
+            (ids,) = server.tokenize([prompt])
+            return Inspection(prompt, len(ids), (), reply.as_answer(sets))
+        drawn, note = self._drawn(server, prompt)
+        others = [token for token in drawn if token not in sets.ids]
+        asked = (*sets.ids, *others[: MAX_LABEL_IDS - len(sets.ids)])
+        (seen,) = self._ask(server, [prompt], asked)
+        labels = dict.fromkeys(sets.yes, "yes") | dict.fromkeys(sets.no, "no")
+        shares = [math.exp(min(seen.logprobs.get(token, -math.inf), 0.0)) for token in asked]
+        found = zip(asked, server.texts(asked), shares, strict=True)
+        shown = likeliest(found, top, labels)
+        return Inspection(prompt, reply.prompt_tokens, shown, reply.as_answer(sets), note)
+
+    def tokenize(self, prompts: Sequence[Rendered]) -> list[list[int]]:
+        return self._fleet.ready()[0].tokenize(prompts)
 
     def close(self) -> None:
-        self._model = self._sets = None
+        self._fleet.forget()
 
-    def _served(self) -> Mapping[str, Any]:
-        """The server's entry for the model: the one that is asked for, or the only one."""
-        if self._model is None:
-            listed = self._http.get("/v1/models")
-            models = [row for row in listed.get("data", []) if not row.get("parent")]
-            names = ", ".join(str(row.get("id")) for row in listed.get("data", [])) or "none"
-            wanted = self._config.model
-            if wanted:
-                models = [row for row in listed.get("data", []) if row.get("id") == wanted]
-            if len(models) != 1:
-                problem = (
-                    f"has no model {wanted!r}" if wanted else "does not serve exactly one model"
-                )
-                raise EngineError(f"{self._http.url} {problem}; it serves: {names}")
-            self._model = models[0]
-        return self._model
+    def _check(self, servers: Sequence[Server]) -> None:
+        """The start-up check on each server, and that all of them say the same."""
+        tolerance = tolerance_of(self._config.dtype)
+        sets = servers[0].token_sets()
 
-    def _token_sets(self) -> TokenSets:
-        if self._sets is None:
+        def said_by(server: Server) -> list[float]:
+            return check(lambda prompts: self._ask(server, prompts, sets.ids), sets, tolerance)
+
+        said = [said_by(server) for server in servers]
+        for server, shares in zip(servers[1:], said[1:], strict=True):
             try:
-                directory = self._config.settings.get("tokenizer")
-                self._sets = _sets_from(str(directory)) if directory else self._sets_from_server()
-            except TokenSetError as error:
-                raise EngineError(f"{self._http.url} cannot grade: {error}") from error
-        return self._sets
+                compare(said[0], shares, tolerance)
+            except EngineError as error:
+                raise EngineError(f"{servers[0].url} and {server.url}: {error}") from error
 
-    def _sets_from_server(self) -> TokenSets:
-        """Tokenize every spelling, keep the single tokens that read back as the word."""
-        spellings = [
-            before + "".join(letters) + after
-            for word in ("yes", "no")
-            for letters in itertools.product(*((c, c.upper()) for c in word))
-            for before in BEFORE
-            for after in AFTER
-        ]
-        tokenized = self._post(
-            "/tokenize", [{"prompt": text, "add_special_tokens": False} for text in spellings]
-        )
-        single = sorted({row["tokens"][0] for row in tokenized if len(row.get("tokens", [])) == 1})
-        texts = self._post("/detokenize", [{"tokens": [token]} for token in single])
-        reads = {token: label_of(row["prompt"]) for token, row in zip(single, texts, strict=True)}
-        return TokenSets(
-            tuple(token for token in single if reads[token] == "yes"),
-            tuple(token for token in single if reads[token] == "no"),
-        )
+    def _drawn(self, server: Server, prompt: Rendered) -> tuple[list[int], str]:
+        """First tokens at temperature 1, the most frequent first, and a note; the seed is fixed."""
+        body = self._body(str(server.served()["id"]), prompt, ()) | DRAW
+        (row,) = server.http.post(CHAT, [body])
+        if isinstance(row, Refused):
+            return [], f"{ONLY_LABELS} ({row.message})."
+        said = [choice.get("token_ids") or [] for choice in row.get("choices") or []]
+        first = [int(tokens[0]) for tokens in said if tokens]
+        if not first:
+            return [], f"{ONLY_LABELS} (it gives no token ids)."
+        return sorted(set(first), key=lambda token: (-first.count(token), token)), DRAWN
 
-    def _tokenizer_fingerprint(self) -> str:
-        """sha256 over the token ids of one chat: another tokenizer or chat template shows."""
-        directory = self._config.settings.get("tokenizer")
-        local = _fingerprints.tokenizer_fingerprint(Path(str(directory))) if directory else ""
-        (chat,) = self._post(
-            "/tokenize",
-            [
-                {
-                    "messages": [{"role": "user", "content": KNOWN_YES}],
-                    "add_generation_prompt": True,
-                    "chat_template_kwargs": {"enable_thinking": False},
-                }
-            ],
-        )
-        return hashlib.sha256(f"{local} {chat['tokens']}".encode()).hexdigest()
-
-    def _post(self, path: str, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """POSTs about the model itself; here a refusal means that it cannot be used."""
-        model = self._served()["id"]
-        rows = self._http.post(path, [{"model": model, **body} for body in bodies])
-        for row in rows:
-            if isinstance(row, Refused):
-                raise EngineError(f"{self._http.url}{path}: {row.message}")
-        return rows
-
-    def _ask(self, prompts: Sequence[str]) -> list[Reply]:
-        shared = {
-            "model": self._served()["id"],
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": True,
-            "logprob_token_ids": list(self._token_sets().ids),
-            "return_tokens_as_token_ids": True,
-            "chat_template_kwargs": {"enable_thinking": False},
-        }
-        rows = self._http.post(
-            "/v1/chat/completions",
-            [{**shared, "messages": [{"role": "user", "content": text}]} for text in prompts],
-        )
+    def _ask(
+        self, server: Server, prompts: Sequence[Rendered], tokens: Sequence[int]
+    ) -> list[Reply]:
+        model = str(server.served()["id"])
+        rows = server.http.post(CHAT, [self._body(model, prompt, tokens) for prompt in prompts])
         return [_reply(row) for row in rows]
 
-
-def _api_key(settings: Mapping[str, Any]) -> str:
-    name = str(settings.get("api_key_env") or "")
-    if name and not os.environ.get(name):
-        raise EngineError(f"the environment variable {name}, named by api_key_env, is not set")
-    return os.environ[name] if name else ""
-
-
-def _sets_from(directory: str) -> TokenSets:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"there is no tokenizer in {directory}: {error}") from error
-    return token_sets(
-        lambda token: str(tokenizer.decode([token])), len(tokenizer), tokenizer.all_special_ids
-    )
+    def _body(self, model: str, prompt: Rendered, tokens: Sequence[int]) -> dict[str, Any]:
+        """A request for one token, with the log-probabilities of `tokens` where there are any."""
+        body = {"model": model, "max_tokens": 1, "temperature": 0, **conversation(prompt)}
+        if tokens:
+            body |= {"logprobs": True, "logprob_token_ids": list(tokens)}
+            body["return_tokens_as_token_ids"] = True
+        if (priority := self._config.settings.get("priority")) is not None:
+            body["priority"] = int(priority)
+        return body
 
 
 def _reply(row: Any) -> Reply:
     if isinstance(row, Refused):
         return Reply(refusal=row.message or "the server refused the prompt without a reason")
-    usage = row.get("usage") or {}
+    usage: Mapping[str, Any] = row.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
     choice = (row.get("choices") or [{}])[0]
     steps = (choice.get("logprobs") or {}).get("content") or [{}]

@@ -20,6 +20,7 @@ from grading.services.batches import claim_batch, grade_batch, store_answers
 from grading.services.runs import resume_run, start_run
 from rbr_app.rbr.engines import Answer, Cell, EngineConfig
 from rbr_app.rbr.engines.fake import FakeEngine
+from rbr_app.rbr.grader import policy_prompt
 from tests.db.grading.conftest import forget_engines
 from tests.db.grading.work import (
     POLICY,
@@ -31,10 +32,7 @@ from tests.db.grading.work import (
     pause_of,
     started,
 )
-from tests.factories import (
-    GraderVersionFactory,
-    proposition,
-)
+from tests.factories import GraderVersionFactory, latest_version, proposition
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("small_batches")]
 
@@ -48,7 +46,9 @@ def test_a_run_ends_with_the_engines_answer_in_every_cell(gold: ConversationSet)
     grades = Grade.objects.select_related("completion__conversation", "proposition")
     assert len(grades) == 9
     for grade in grades:
-        cell = Cell(grade.completion.as_conversation(), POLICY.proposition(grade.proposition.key))
+        cell = Cell(
+            grade.completion.as_conversation(), policy_prompt(POLICY, grade.proposition.key)
+        )
         [wanted] = engine.grade([cell])
         assert grade.p == (None if wanted.p is None else pytest.approx(wanted.p, rel=1e-12))
         assert (grade.token, grade.null_reason) == (wanted.token, wanted.null_reason)
@@ -234,7 +234,13 @@ def test_labels_that_change_under_a_learning_run_fail_it_in_a_worker_that_starts
     assert grade_batch(claim=claimed(run), run=run, policy=POLICY)
     completion = gold.conversations.filter(split="train").earliest("pk").completions.get()
     helps = proposition(completion, "helps")
-    record_label(completion=completion, proposition=helps, answer=Said.FALSE, actor=ana)
+    record_label(
+        completion=completion,
+        proposition=helps,
+        answer=Said.FALSE,
+        actor=ana,
+        policy_version=latest_version(completion),
+    )
     # This worker has learned already, from the labels that the run was started with.
     assert grade_batch(claim=claimed(run), run=run, policy=POLICY)
     forget_engines()
@@ -249,7 +255,13 @@ def test_a_test_label_may_change_under_a_learning_run(gold: ConversationSet, ana
     run = started(gold)
     completion = gold.conversations.filter(split="test").earliest("pk").completions.get()
     helps = proposition(completion, "helps")
-    record_label(completion=completion, proposition=helps, answer=Said.FALSE, actor=ana)
+    record_label(
+        completion=completion,
+        proposition=helps,
+        answer=Said.FALSE,
+        actor=ana,
+        policy_version=latest_version(completion),
+    )
     grade_all(run)
     run.refresh_from_db()
     assert run.status == "completed"

@@ -215,12 +215,11 @@ def test_a_probe_of_an_engine_that_may_not_be_used_says_why(
     assert "RBR_ALLOW_FAKE_ENGINE=1" in probe.error
 
 
-def test_a_probe_without_a_policy_says_that_one_is_needed() -> None:
+def test_a_probe_needs_neither_policy_nor_conversations_but_then_measures_no_speed() -> None:
     probe = request_probe(name="fake", config=fake_config())
     probe_grader(probe.pk)
     probe.refresh_from_db()
-    assert probe.state == "failed"
-    assert "there is no policy" in probe.error
+    assert (probe.state, probe.calls_per_second) == ("done", None)
 
 
 def test_a_bug_in_an_engine_fails_the_probe_and_is_logged(

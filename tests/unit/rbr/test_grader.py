@@ -9,10 +9,21 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rbr_app.rbr.conversations import Conversation, Message
-from rbr_app.rbr.grader import TokenSetError, TokenSets, render_prompt, token_sets, yes_no
-from rbr_app.rbr.policy import Example, PromptTemplate, Proposition
+from rbr_app.rbr.grader import (
+    GraderPrompt,
+    Rendered,
+    TokenSetError,
+    TokenSets,
+    policy_prompt,
+    render_prompt,
+    token_sets,
+    yes_no,
+    yes_no_top,
+)
+from rbr_app.rbr.policy import Example, PromptTemplate
+from tests.factories import tiny_policy
 
-APOLOGY = Proposition("apology", "Is there an apology?")
+QUESTION = "Is there an apology?"
 SETS = TokenSets(yes=(1, 2), no=(3,))
 
 
@@ -22,17 +33,20 @@ def conversation(completion: str = "Sorry.", *turns: str) -> Conversation:
     return Conversation(prompt=prompt, completion=completion)
 
 
-def rendered(text: str, about: Conversation, proposition: Proposition = APOLOGY) -> str:
-    return render_prompt(PromptTemplate(text), proposition, about)
+def rendered(
+    text: str, about: Conversation, question: str = QUESTION, examples: tuple[Example, ...] = ()
+) -> str:
+    prompt = GraderPrompt("apology", question, PromptTemplate(text), examples)
+    return render_prompt(prompt, about).text
 
 
 # --- prompts
 
 
 def test_every_placeholder_is_filled() -> None:
-    proposition = Proposition("a", "Sorry?", examples=(Example("u", "a", True),))
+    examples = (Example("u", "a", True),)
     text = "Q {question}\nE {examples}\nC {conversation}\nR {response}"
-    assert rendered(text, conversation("no", "one", "two", "three"), proposition) == (
+    assert rendered(text, conversation("no", "one", "two", "three"), "Sorry?", examples) == (
         "Q Sorry?\nE USER: u\nASSISTANT: a\nAnswer: yes\n"
         "C USER: one\n\nASSISTANT: two\n\nUSER: three\nR no"
     )
@@ -58,13 +72,39 @@ def test_a_template_without_a_conversation_gets_the_transcript_in_front() -> Non
 
 
 def test_examples_follow_the_question_where_the_template_has_no_place_for_them() -> None:
-    proposition = Proposition("a", "Sorry?", examples=(Example("u", "a", False),))
-    prompt = rendered("{conversation} {question} | {response}", conversation(), proposition)
+    examples = (Example("u", "a", False),)
+    text = "{conversation} {question} | {response}"
+    prompt = rendered(text, conversation(), "Sorry?", examples)
     assert "Sorry?\n\nExamples:\n\nUSER: u\nASSISTANT: a\nAnswer: no |" in prompt
 
 
 def test_a_template_with_a_place_for_examples_says_when_there_are_none() -> None:
     assert "E (none)" in rendered("E {examples} {conversation}", conversation())
+
+
+def test_the_graded_item_is_never_its_own_example() -> None:
+    own, other = Example("Help me ", "Sorry.", True), Example("Help me", "No.", False)
+    prompt = rendered("{examples} {conversation}", conversation(), examples=(own, other))
+    assert "Sorry." not in prompt
+    assert "ASSISTANT: No." in prompt
+    # The same words in answer to another turn are another item.
+    prompt = rendered("{examples} {conversation}", conversation("Sorry.", "Hi"), examples=(own,))
+    assert "ASSISTANT: Sorry." in prompt
+
+
+def test_a_prefill_travels_beside_the_text() -> None:
+    prompt = GraderPrompt("a", "Sorry?", PromptTemplate("{question}{response}"), prefill="Answer:")
+    assert render_prompt(prompt, conversation()).prefill == "Answer:"
+    assert "Answer:" not in render_prompt(prompt, conversation()).text
+    assert Rendered("a") < Rendered("a", "Answer:") < Rendered("b")
+
+
+def test_a_policys_own_prompt_has_its_question_examples_and_template() -> None:
+    policy = tiny_policy()
+    prompt = policy_prompt(policy, "rude")
+    assert prompt == GraderPrompt("rude", "Is it rude?", policy.template)
+    with pytest.raises(KeyError):
+        policy_prompt(policy, "kind_help")
 
 
 def test_a_fence_stays_as_written_when_nothing_in_the_conversation_could_close_it() -> None:
@@ -91,9 +131,9 @@ def test_nested_fences_keep_their_order_when_they_grow() -> None:
 
 
 def test_fences_inside_the_question_are_left_alone() -> None:
-    proposition = Proposition("a", "Like\n```\nthis\n```")
+    question = "Like\n```\nthis\n```"
     prompt = rendered(
-        "{question}\n```\n{response}\n```{conversation}", conversation("```"), proposition
+        "{question}\n```\n{response}\n```{conversation}", conversation("```"), question
     )
     assert prompt.startswith("Like\n```\nthis\n```\n````\n```\n````")
 
@@ -201,3 +241,60 @@ def test_swapping_the_sides_gives_the_complement(a: float, b: float) -> None:
     assert p is not None
     assert q is not None
     assert p + q == pytest.approx(1.0)
+
+
+# --- p(yes) from the likeliest tokens alone
+
+
+def top(**shares: float) -> list[tuple[str, float]]:
+    return [(text, math.log(share)) for text, share in shares.items()]
+
+
+def test_both_sides_in_sight_give_p_and_how_far_it_can_be_off() -> None:
+    found = yes_no_top(top(Yes=0.6, no=0.2, a=0.01), 3, label_tokens=2)
+    # One more token may read each way, at most .01: p in [.6 / .81, .61 / .81].
+    assert (found.p, found.mass) == (pytest.approx(0.75), pytest.approx(0.8))
+    assert (found.p_low, found.p_high) == (pytest.approx(0.6 / 0.81), pytest.approx(0.61 / 0.81))
+
+
+def test_all_label_tokens_in_sight_make_p_exact() -> None:
+    found = yes_no_top(top(Yes=0.6, no=0.2, a=0.01), 3, label_tokens=1)
+    assert (found.p, found.p_low, found.p_high) == (pytest.approx(0.75), None, None)
+
+
+def test_a_side_out_of_sight_counts_half_of_what_it_can_be() -> None:
+    found = yes_no_top(top(no=0.5, a=0.1, b=0.02), 3, label_tokens=2)
+    # Yes: at most 2 * .02 = .04, so .02 and p = .02 / .52; no: one more, .02.
+    assert (found.p, found.p_yes) == (pytest.approx(0.02 / 0.52), pytest.approx(0.02))
+    assert (found.p_low, found.p_high) == (0.0, pytest.approx(0.04 / 0.54))
+
+
+def test_a_certain_token_leaves_nothing_for_the_other_side() -> None:
+    found = yes_no_top([("yes", 0.0), ("a", -800.0)], 2)
+    assert (found.p, found.mass, found.p_low) == (1.0, 1.0, None)
+    assert yes_no_top([("a", 0.0), ("yes", -800.0)], 2).p is None
+
+
+@given(
+    st.lists(st.floats(0.001, 1.0), min_size=6, max_size=30),
+    st.integers(1, 30),
+    st.integers(1, 3),
+    st.integers(1, 3),
+)
+def test_the_true_p_lies_between_the_bounds(
+    weights: list[float], k: int, yes_tokens: int, no_tokens: int
+) -> None:
+    shares = [weight / math.fsum(weights) for weight in weights]
+    texts = ["yes"] * yes_tokens + ["no"] * no_tokens + ["x"] * len(weights)
+    full = sorted(zip(texts, shares, strict=False), key=lambda token: -token[1])
+    k = min(k, len(full))
+    yes = math.fsum(share for text, share in full if text == "yes")
+    no = math.fsum(share for text, share in full if text == "no")
+    found = yes_no_top([(text, math.log(share)) for text, share in full[:k]], k, label_tokens=3)
+    if found.p is None:
+        return
+    low = found.p if found.p_low is None else found.p_low
+    high = found.p if found.p_high is None else found.p_high
+    assert low - 1e-9 <= yes / (yes + no) <= high + 1e-9
+    assert low <= found.p <= high
+    assert 0.0 <= found.p <= 1.0

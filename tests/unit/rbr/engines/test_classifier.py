@@ -16,7 +16,7 @@ from rbr_app.rbr.conversations import Conversation, read_conversations
 from rbr_app.rbr.engines import Cell, Engine, EngineConfig, EngineError, TrainingRow, open_engine
 from rbr_app.rbr.policy import Proposition
 
-from .cells import APOLOGY, POLICY, REFUSAL, cell, conversation
+from .cells import APOLOGY, REFUSAL, cell, conversation
 
 FRUIT = ["apples", "pears", "plums", "figs", "dates", "limes", "kiwis", "grapes", "melons", "nuts"]
 
@@ -34,7 +34,7 @@ def rows(labels_of: Any = None) -> list[TrainingRow]:
 
 
 def trained(training: Sequence[TrainingRow], **settings: Any) -> Engine:
-    return open_engine(EngineConfig("classifier", settings=settings), POLICY, training)
+    return open_engine(EngineConfig("classifier", settings=settings), training)
 
 
 def p_of(engine: Engine, *asked: Conversation, about: Proposition = APOLOGY) -> list[float]:
@@ -132,7 +132,7 @@ def test_a_proposition_without_any_label_has_no_p() -> None:
 
 
 def test_without_training_rows_it_can_be_probed_and_cannot_grade() -> None:
-    engine = open_engine(EngineConfig("classifier"), POLICY)
+    engine = open_engine(EngineConfig("classifier"))
     assert engine.probe([cell("a")]).facts["seed"] == 0
     with pytest.raises(EngineError, match="needs labelled conversations"):
         engine.grade([cell("a")])

@@ -7,11 +7,11 @@ import pytest
 
 from rbr_app.rbr.engines import Engine, EngineConfig, EngineError, open_engine
 
-from .cells import APOLOGY, POLICY, REFUSAL, cell
+from .cells import APOLOGY, REFUSAL, cell
 
 
 def fake(**settings: Any) -> Engine:
-    return open_engine(EngineConfig("fake", settings={"allow_fake": True, **settings}), POLICY)
+    return open_engine(EngineConfig("fake", settings={"allow_fake": True, **settings}))
 
 
 def test_a_fake_grader_is_refused_where_nobody_allowed_it(
@@ -19,9 +19,9 @@ def test_a_fake_grader_is_refused_where_nobody_allowed_it(
 ) -> None:
     monkeypatch.delenv("RBR_ALLOW_FAKE_ENGINE", raising=False)
     with pytest.raises(EngineError, match="RBR_ALLOW_FAKE_ENGINE=1"):
-        open_engine(EngineConfig("fake"), POLICY)
+        open_engine(EngineConfig("fake"))
     monkeypatch.setenv("RBR_ALLOW_FAKE_ENGINE", "1")
-    open_engine(EngineConfig("fake"), POLICY)
+    open_engine(EngineConfig("fake"))
 
 
 def test_equal_cells_get_equal_answers_and_others_do_not() -> None:

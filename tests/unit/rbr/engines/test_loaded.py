@@ -81,3 +81,8 @@ print("ours")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "ours\n"
     assert sorted(done.stderr.split()) == ["native", "python"]
+
+
+def test_a_tokenizer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="there is no tokenizer for"):
+        _loaded.tokenizer(EngineConfig("vllm", model=str(tmp_path)))

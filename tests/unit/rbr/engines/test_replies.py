@@ -7,10 +7,17 @@ from collections.abc import Sequence
 import pytest
 
 from rbr_app.rbr.engines import EngineError
-from rbr_app.rbr.engines._replies import KNOWN_YES, Reply, ask_about, check, tolerance_of
-from rbr_app.rbr.grader import TokenSets
+from rbr_app.rbr.engines._replies import (
+    KNOWN_YES,
+    Reply,
+    check,
+    in_prompt_order,
+    rendered,
+    tolerance_of,
+)
+from rbr_app.rbr.grader import Rendered, TokenSets
 
-from .cells import APOLOGY, REFUSAL, TEMPLATE, cell
+from .cells import APOLOGY, REFUSAL, cell
 
 SETS = TokenSets((1,), (2,))
 
@@ -21,13 +28,14 @@ def reply(yes: float, no: float = 0.1) -> Reply:
 
 def test_prompts_are_asked_in_order_and_answered_in_the_callers() -> None:
     cells = [cell("b", REFUSAL), cell("a", APOLOGY), cell("a", REFUSAL), cell("b", APOLOGY)]
-    asked: list[str] = []
+    asked: list[Rendered] = []
 
-    def ask(prompts: Sequence[str]) -> list[Reply]:
+    def ask(prompts: Sequence[Rendered]) -> list[Reply]:
         asked.extend(prompts)
         return [reply(0.1 + 0.1 * n) for n in range(len(prompts))]
 
-    answers = ask_about(cells, TEMPLATE, ask, SETS)
+    replies = in_prompt_order(rendered(cells), ask)
+    answers = [reply.as_answer(SETS) for reply in replies]
     assert asked == sorted(asked)
     # Sorted: refusal a, refusal b, apology a, apology b ("Does" < "Is"); p_yes .1 .2 .3 .4
     # against p_no .1: p = 1/2, 2/3, 3/4, 4/5.

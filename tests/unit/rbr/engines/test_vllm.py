@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rbr_app.rbr.engines import Engine, EngineConfig, EngineError, _loaded, open_engine
+from rbr_app.rbr.engines import (
+    Engine,
+    EngineConfig,
+    EngineError,
+    Inspects,
+    _loaded,
+    count_tokens,
+    open_engine,
+    shared_prefix_tokens,
+)
+from rbr_app.rbr.grader import Rendered
 
-from .cells import APOLOGY, POLICY, REFUSAL, cell
+from .cells import APOLOGY, REFUSAL, cell
 
 VOCABULARY = ["<pad>", "yes", " Yes", "no", "sorry", "a"]
 CONFIG = EngineConfig("vllm", model="toy", dtype="float32")
@@ -30,14 +43,15 @@ class Tokenizer:
         return VOCABULARY[ids[0]]
 
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        begun = messages[1:]
         assert options == {
             "tokenize": False,
-            "add_generation_prompt": True,
+            "add_generation_prompt": not begun,
+            "continue_final_message": bool(begun),
             "enable_thinking": False,
         }
-        (message,) = messages
-        assert message["role"] == "user"
-        return message["content"]
+        assert [message["role"] for message in messages] == ["user", "assistant"][: 1 + len(begun)]
+        return "|".join(message["content"] for message in messages)
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         assert add_special_tokens is False  # the chat template has written them
@@ -51,9 +65,12 @@ class Llm:
         self.asked: list[str] = []
         self.params: list[Any] = []
         self.broken = False
+        self.during: Callable[[], None] = lambda: None
 
     def generate(self, prompts: list[Any], params: Any, *, use_tqdm: bool) -> list[Any]:
         assert use_tqdm is False
+        assert not ({"logprobs", "logprob_token_ids"} <= set(params))  # vLLM would mix them up
+        self.during()
         if self.broken:
             raise RuntimeError("engine core died")
         self.params.append(params)
@@ -63,6 +80,8 @@ class Llm:
         text = "".join(map(chr, ids))
         self.asked.append(text)
         p = {1: 0.2, 2: 0.2, 3: 0.1} if "sorry" in text else {1: 0.05, 2: 0.05, 3: 0.4}
+        if "logprobs" in self.params[-1]:
+            p |= {4: 0.3, 5: 0.01}
         top = max(p, key=p.__getitem__)
         found = {token: SimpleNamespace(logprob=math.log(share)) for token, share in p.items()}
         return SimpleNamespace(
@@ -85,7 +104,7 @@ def llm(monkeypatch: pytest.MonkeyPatch) -> Llm:
 
 
 def engine() -> Engine:
-    return open_engine(CONFIG, POLICY)
+    return open_engine(CONFIG)
 
 
 def test_prompts_that_begin_alike_stand_together_and_answers_keep_their_order(llm: Llm) -> None:
@@ -107,6 +126,11 @@ def test_one_token_and_exactly_the_label_tokens_are_asked_for(llm: Llm) -> None:
     assert params["temperature"] == 0.0
     assert params["logprob_token_ids"] == [1, 2, 3]
     assert "logprobs" not in params
+
+
+def test_a_prefill_begins_the_models_reply(llm: Llm) -> None:
+    engine().grade([cell("sorry", replace(APOLOGY, prefill="Answer:"))])
+    assert llm.asked[-1].endswith("sorry|Answer:")
 
 
 def test_a_prompt_that_does_not_fit_is_null_and_never_cut(llm: Llm) -> None:
@@ -153,7 +177,58 @@ def test_a_process_holds_one_model(llm: Llm, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_loaded, "_load", load)
     other = EngineConfig("vllm", model="toy", dtype="bfloat16")
     for config in (CONFIG, CONFIG, other, other, CONFIG):
-        open_engine(config, POLICY).grade([cell("a")])
+        open_engine(config).grade([cell("a")])
     assert loads == [CONFIG, other, CONFIG]
-    open_engine(CONFIG, POLICY).close()
+    open_engine(CONFIG).close()
     assert _loaded._current == {}
+
+
+def test_a_look_at_one_cell_shows_the_likeliest_tokens_from_a_call_of_their_own(llm: Llm) -> None:
+    grader = engine()
+    assert isinstance(grader, Inspects)
+    seen = grader.inspect(cell("sorry"), top=4)
+    # "sorry": yes .2, " Yes" .2, no .1; the token "sorry" .3 and "a" .01.
+    assert [(s.id, s.text, s.label) for s in seen.top] == [
+        (4, "sorry", ""),
+        (1, "yes", "yes"),
+        (2, " Yes", "yes"),
+        (3, "no", "no"),
+    ]
+    assert seen.top[0].probability == pytest.approx(0.3)
+    assert seen.answer.p == pytest.approx(0.8)
+    assert seen.prompt_tokens == len(seen.prompt.text)
+    assert [params.get("logprobs") for params in llm.params] == [None, 4]
+
+
+def test_a_prompt_that_does_not_fit_is_shown_without_tokens(llm: Llm) -> None:
+    grader = engine()
+    assert isinstance(grader, Inspects)
+    seen = grader.inspect(cell("x" * 300))
+    assert (seen.top, seen.answer.p) == ((), None)
+    assert seen.prompt_tokens > 300
+
+
+def test_tokens_are_counted_with_the_loaded_models_tokenizer(llm: Llm) -> None:
+    grader = engine()
+    grader.grade([cell("a")])
+    assert count_tokens(grader, [Rendered("abc"), Rendered("abc", "Answer:")]) == [3, 11]
+    assert shared_prefix_tokens(grader, Rendered("abc"), Rendered("abd")) == 2
+
+
+def test_a_second_batch_is_prepared_while_the_model_works(llm: Llm) -> None:
+    grader = engine()
+    grader.grade([cell("a")])
+    prepared = threading.Event()
+
+    def during() -> None:
+        llm.during = lambda: None
+        second = threading.Thread(
+            target=lambda: (count_tokens(grader, [Rendered("b")]), prepared.set())
+        )
+        second.start()
+        second.join(5)
+        assert prepared.is_set()
+
+    llm.during = during
+    assert grader.grade([cell("sorry")])[0].p == pytest.approx(0.8)
+    assert prepared.is_set()

@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rbr_app.rbr.engines import Cell, Engine, EngineConfig, EngineError, open_engine
 
-from .cells import POLICY, cell
+from .cells import APOLOGY, cell
 from .server import FakeServer, completion, fake_server
 
 LABELS = [1, 2, 3, 11, 12, 13, 14]
@@ -28,7 +29,7 @@ def server() -> Iterator[FakeServer]:
 def engine(server: FakeServer, model: str = "", suffix: str = "", **settings: Any) -> Engine:
     settings = {"backoff": 0.001, "tries": 3, "timeout": 5.0} | settings
     config = EngineConfig("vllm_server", model, url=server.url + suffix, settings=settings)
-    return open_engine(config, POLICY)
+    return open_engine(config)
 
 
 def cells(count: int = 4) -> list[Cell]:
@@ -61,6 +62,13 @@ def test_only_one_style_of_request_is_ever_sent(server: FakeServer) -> None:
             "chat_template_kwargs": {"enable_thinking": False},
         }
         assert [message["role"] for message in body["messages"]] == ["user"]
+
+
+def test_a_prefill_is_sent_as_a_reply_to_go_on_with(server: FakeServer) -> None:
+    engine(server).grade([cell("a", replace(APOLOGY, prefill="Answer:"))])
+    body = server.chats[-1]
+    assert body["messages"][-1] == {"role": "assistant", "content": "Answer:"}
+    assert (body["add_generation_prompt"], body["continue_final_message"]) == (False, True)
 
 
 def test_the_probe_finds_the_model_its_version_and_the_label_tokens(server: FakeServer) -> None:
@@ -123,7 +131,7 @@ def test_a_server_that_is_not_there_is_named(server: FakeServer) -> None:
         "vllm_server", url="http://127.0.0.1:9", settings={"tries": 2, "backoff": 0.001}
     )
     with pytest.raises(EngineError, match=r"127.0.0.1:9/v1/models failed 2 times: ConnectError"):
-        open_engine(config, POLICY).grade(cells())
+        open_engine(config).grade(cells())
 
 
 def test_a_call_that_takes_too_long_is_tried_again_and_then_given_up(server: FakeServer) -> None:
