@@ -17,7 +17,7 @@ from rich.text import Text
 from annotation.models import ConversationSet
 from annotation.selectors.conversations import completions_of
 from grading.models import GraderProbe, GraderRun, GraderVersion
-from grading.selectors.reports import Report
+from grading.selectors.reports import Report, ReportRow
 from grading.selectors.runs import run_progress
 from grading.services.graders import configured, request_probe
 from grading.services.runs import start_run
@@ -26,7 +26,6 @@ from rbr_app import bootstrap, env, local
 from rbr_app.db import patiently
 from rbr_app.local import catalogue
 from rbr_app.rbr.engines import engine_kind
-from rbr_app.rbr.metrics import PropositionScores
 
 POLL_SECONDS = 0.5
 SILENCE_SECONDS = 15.0
@@ -175,21 +174,22 @@ def say(text: str) -> None:
     console.print(Text(text), soft_wrap=True)
 
 
-COLUMNS: dict[str, Callable[[PropositionScores], str]] = {
-    "n": lambda s: str(s.n),
-    "pos": lambda s: str(s.positives),
-    "accuracy": lambda s: _number(s.accuracy),
-    "95 % interval": lambda s: "–".join(map(_number, s.accuracy_ci or [None])),
-    "baseline": lambda s: _number(s.majority_accuracy),
-    "bal.acc": lambda s: _number(s.balanced_accuracy),
-    "prec": lambda s: _number(s.precision),
-    "recall": lambda s: _number(s.recall),
-    "F1": lambda s: _number(s.f1),
-    "AUROC": lambda s: _number(s.auroc),
-    "mass": lambda s: _number(s.mean_mass),
-    "verdict": lambda s: s.finding,
+COLUMNS: dict[str, Callable[[ReportRow], str]] = {
+    "n": lambda row: str(row.scores.n),
+    "pos": lambda row: str(row.scores.positives),
+    "accuracy": lambda row: _number(row.scores.accuracy),
+    "95 % interval": lambda row: "–".join(map(_number, row.scores.accuracy_ci or [None])),
+    "baseline": lambda row: _number(row.scores.majority_accuracy),
+    "people": lambda row: _number(row.people.value),
+    "bal.acc": lambda row: _number(row.scores.balanced_accuracy),
+    "prec": lambda row: _number(row.scores.precision),
+    "recall": lambda row: _number(row.scores.recall),
+    "F1": lambda row: _number(row.scores.f1),
+    "AUROC": lambda row: _number(row.scores.auroc),
+    "mass": lambda row: _number(row.scores.mean_mass),
+    "verdict": lambda row: row.scores.finding,
 }
-NARROW = ("n", "pos", "accuracy", "baseline", "AUROC", "verdict")
+NARROW = ("n", "pos", "accuracy", "baseline", "people", "AUROC", "verdict")
 
 
 def print_report(report: Report) -> None:
@@ -202,7 +202,7 @@ def print_report(report: Report) -> None:
         justify: Literal["left", "right"] = "left" if name == "verdict" else "right"
         table.add_column(name, justify=justify, no_wrap=True)
     for row in report.rows:
-        table.add_row(row.key, *(COLUMNS[name](row.scores) for name in names))
+        table.add_row(row.key, *(COLUMNS[name](row) for name in names))
     run = report.run
     say(f"\n{run}: {run.grader_version} on {run.conversation_set}, split {report.split}")
     console.print(table)
@@ -215,8 +215,20 @@ def print_report(report: Report) -> None:
         f"mean over the {floor.n_propositions} with at least {floor.floor} positives and "
         f"negatives: accuracy {_number(floor.accuracy)}, AUROC {_number(floor.auroc)}"
     )
+    _say_people(report)
+    if stale := [row.stale for row in report.rows if row.stale]:
+        say(f"stale: {'; '.join(stale)}")
     if report.out_of_fold:
         say("train rows: each was graded by a model that had not seen its prompt (5 folds)")
+
+
+def _say_people(report: Report) -> None:
+    """What the column of people is, or why it is empty."""
+    measured = [row for row in report.rows if row.people.value is not None]
+    if measured:
+        say(f"people: how often one agrees with another, on {len(measured)} propositions")
+    elif report.rows:
+        say(f"people: n/a, {report.rows[0].people.reason}")
 
 
 def _number(value: float | None) -> str:

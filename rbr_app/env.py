@@ -23,6 +23,7 @@ BROKER_URL: str = env.str("RBR_BROKER_URL", default="")
 GRADER_MODEL: str = env.str("RBR_GRADER_MODEL", default="")
 GRADER_URL: str = env.str("RBR_GRADER_URL", default="")
 GRADER_DTYPE: str = env.str("RBR_GRADER_DTYPE", default="")
+UPLOAD_MB: int = env.int("RBR_UPLOAD_MB", default=50)
 
 
 def secret_key() -> str:

@@ -88,6 +88,11 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# Of a file that is brought in on a page; a command reads files of any size.
+LARGEST_UPLOAD = env.UPLOAD_MB * 1024**2
+# Text that is pasted instead may be as large.
+DATA_UPLOAD_MAX_MEMORY_SIZE = LARGEST_UPLOAD
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -15,6 +15,7 @@ from factory.django import DjangoModelFactory
 
 from annotation import models as annotation
 from annotation.models.labels import Answer
+from annotation.services.gold_truths import refresh_gold_truths
 from grading import models as grading
 from rbr_app.rbr.conversations import fingerprint
 from rbr_app.rbr.engines import EngineConfig
@@ -152,16 +153,29 @@ class LabelFactory(DjangoModelFactory[annotation.Label]):
         model = annotation.Label
         exclude = ("key",)
 
+        skip_postgeneration_save = True
+
     key = "helps"
     completion = factory.SubFactory(CompletionFactory)
     proposition = factory.LazyAttribute(lambda row: proposition(row.completion, row.key))
     annotator = None
     answer = Answer.TRUE
+    policy_version = factory.LazyAttribute(
+        lambda row: row.completion.conversation.conversation_set.policy.latest
+    )
+
+    @factory.post_generation
+    def gold_truth(self: annotation.Label, create: bool, *_: Any, **__: Any) -> None:
+        refresh_gold_truths([self.completion_id], [self.proposition_id])
 
 
 def proposition(completion: annotation.Completion, key: str) -> annotation.Proposition:
     policy = completion.conversation.conversation_set.policy
     return annotation.Proposition.objects.get(policy=policy, key=key)
+
+
+def latest_version(completion: annotation.Completion) -> annotation.PolicyVersion:
+    return completion.conversation.conversation_set.policy.latest
 
 
 def fill(

@@ -1,21 +1,14 @@
-"""What people send: filters in a query string, answers to a proposition."""
+"""What people send from a labelling page."""
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from django import forms
 
-from annotation.models.conversations import Split
 from annotation.models.labels import Answer
-from annotation.selectors.browsing import CompletionFilter
-from rbr_app.rbr.policy import Policy
-
-ANY = ("", "any")
 
 
 class AnswerForm(forms.Form):
-    """An answer to one proposition."""
+    """An answer to one proposition; when it was clicked and the browser's name for that click."""
 
     answer = forms.ChoiceField(
         choices=Answer.choices,
@@ -24,43 +17,30 @@ class AnswerForm(forms.Form):
             "invalid_choice": "The answer has to be true, false or cannot decide.",
         },
     )
+    at = forms.DateTimeField(required=False)
+    client_id = forms.UUIDField(required=False)
 
 
-class CompletionFilterForm(forms.Form):
-    """Which completions of a set to list. Every field may be left out."""
+class NoteForm(forms.Form):
+    """A note on a completion, a flag, or both; what is not sent stays as it is."""
 
-    split = forms.ChoiceField(required=False, choices=[ANY, *Split.choices])
-    response_type = forms.ChoiceField(required=False)
-    category = forms.ChoiceField(required=False)
-    completion_class = forms.ChoiceField(required=False, label="Class")
-    proposition = forms.ChoiceField(required=False)
-    value = forms.ChoiceField(
-        required=False,
-        choices=[ANY, ("true", "true"), ("false", "false"), ("none", "undecided")],
-    )
     text = forms.CharField(
         required=False,
-        max_length=200,
-        label="Text",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "words in the text"}),
+        strip=False,
+        max_length=20_000,
+        error_messages={"max_length": "A note has at most 20,000 characters."},
     )
+    flagged = forms.NullBooleanField(required=False)
 
-    def __init__(self, *args: Any, policy: Policy, categories: list[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        classes = [*policy.class_order, "incomplete"]
-        self._offer("response_type", policy.response_type_keys)
-        self._offer("category", categories)
-        self._offer("completion_class", classes)
-        self._offer("proposition", policy.proposition_keys)
+    def clean_text(self) -> str | None:
+        return self.cleaned_data["text"] if "text" in self.data else None
 
-    def _offer(self, name: str, values: Any) -> None:
-        field = cast(forms.ChoiceField, self.fields[name])
-        field.choices = [ANY, *((value, value) for value in values)]
 
-    def as_filter(self) -> CompletionFilter:
-        """The filter; a field with a value that the set does not know is left out."""
-        self.is_valid()
-        return CompletionFilter(**self.cleaned_data_or_blank())
+class ItemForm(forms.Form):
+    """What a page says when its item is left: how long it was in use, and what to show next."""
 
-    def cleaned_data_or_blank(self) -> dict[str, str]:
-        return {name: self.cleaned_data.get(name, "") for name in self.fields}
+    active_seconds = forms.FloatField(required=False, min_value=0)
+    stay = forms.BooleanField(required=False)
+
+    def clean_active_seconds(self) -> float:
+        return self.cleaned_data["active_seconds"] or 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 
 from rbr_app.rbr import conversations as kernel
@@ -10,7 +11,12 @@ from .policy import Policy
 
 
 class ConversationSet(models.Model):
-    """A named collection of conversations that are read under one policy."""
+    """A named collection of conversations that are read under one policy.
+
+    `coverage_floor` is the number of positives and of negatives under which a proposition counts
+    as thin. `split_seed` and `test_share` are those of the last split that was drawn here; null
+    where the split came with the data.
+    """
 
     class Purpose(models.TextChoices):
         GOLD = "gold", "Gold set"
@@ -20,6 +26,14 @@ class ConversationSet(models.Model):
     name = models.SlugField(max_length=100, unique=True)
     purpose = models.CharField(max_length=20, choices=Purpose, default=Purpose.GOLD)
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="conversation_sets")
+    note = models.CharField(max_length=500, blank=True)
+    coverage_floor = models.PositiveSmallIntegerField(default=5)
+    allow_majority = models.BooleanField(
+        default=False, help_text="A majority of people decides where they do not all agree."
+    )
+    split_seed = models.PositiveBigIntegerField(null=True)
+    test_share = models.FloatField(null=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -84,6 +98,9 @@ class Completion(models.Model):
     external_id = models.CharField(max_length=200, blank=True)
     completion_type = models.CharField(max_length=100, blank=True)
     rm_score = models.FloatField(null=True)
+    copied_from = models.ForeignKey(
+        "self", null=True, on_delete=models.PROTECT, related_name="copies"
+    )
 
     class Meta:
         constraints = [

@@ -56,6 +56,27 @@ class PolicyVersion(models.Model):
         return kernel.Policy.from_document(self.document, name=self.policy.name)
 
 
+class PolicyDraft(models.Model):
+    """One person's unsaved edits of a policy, kept until they are saved or thrown away.
+
+    `document` is the kernel's `Policy.as_document` of the edited policy, which need not be sound.
+    """
+
+    policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="drafts")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    base = models.ForeignKey(PolicyVersion, on_delete=models.PROTECT, related_name="drafts")
+    document = models.JSONField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["policy", "author"], name="policy_draft_identity"),
+        ]
+
+    def __str__(self) -> str:
+        return f"draft of {self.author} on {self.base}"
+
+
 class Proposition(models.Model):
     """The lasting identity of a proposition across the versions of its policy.
 
@@ -72,3 +93,30 @@ class Proposition(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class DefinitionChange(models.Model):
+    """A version gave a proposition another meaning, or the rules where `proposition` is null.
+
+    What was made under an earlier version is stale because of it. A version without such a row
+    changed wording only.
+    """
+
+    version = models.ForeignKey(
+        PolicyVersion, on_delete=models.PROTECT, related_name="definition_changes"
+    )
+    proposition = models.ForeignKey(
+        Proposition, null=True, on_delete=models.PROTECT, related_name="definition_changes"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "proposition"],
+                nulls_distinct=False,
+                name="definition_change_identity",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.proposition or 'the rules'} in {self.version}"

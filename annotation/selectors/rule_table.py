@@ -1,91 +1,71 @@
-"""A policy's rules as a table: what each class wants of each proposition, per response type."""
+"""A policy's rules as one table: what every class wants of each proposition, per response type."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from rbr_app.rbr.policy import Literals, Policy
+from rbr_app.rbr.demands import Demand, demands, polarity
+from rbr_app.rbr.policy import Policy
+
+__all__ = ["Demand", "Mark", "RuleCell", "RuleRow", "rule_table"]
 
 
-class Demand(StrEnum):
-    """What a rule wants of a proposition."""
+@dataclass(frozen=True)
+class Mark:
+    """What one class wants in one cell; `rank` is the place of the class, 0 is best.
 
-    TRUE = "true"
-    FALSE = "false"
-    SOME_TRUE = "some true"
-    SOME_FALSE = "some false"
-    DEPENDS = "depends"
-    FREE = "free"
+    `demand` is None where the response type has no such class.
+    """
+
+    completion_class: str
+    rank: int
+    demand: Demand | None
+
+
+@dataclass(frozen=True)
+class RuleCell:
+    """A proposition in one response type: a mark for every class, best first."""
+
+    response_type: str
+    marks: tuple[Mark, ...]
+    polarity: str
 
     @property
-    def meaning(self) -> str:
-        return MEANINGS[self]
-
-
-MEANINGS = {
-    Demand.TRUE: "has to be true",
-    Demand.FALSE: "has to be false",
-    Demand.SOME_TRUE: "one of the propositions so marked has to differ: this one by being true",
-    Demand.SOME_FALSE: "one of the propositions so marked has to differ: this one by being false",
-    Demand.DEPENDS: "matters only together with others",
-    Demand.FREE: "may be either",
-}
+    def is_free(self) -> bool:
+        return all(mark.demand in (None, Demand.FREE) for mark in self.marks)
 
 
 @dataclass(frozen=True)
 class RuleRow:
-    """One proposition with one demand per response type, in the policy's order."""
+    """One proposition with a cell per response type, in the policy's order."""
 
     key: str
-    demands: tuple[Demand, ...]
+    cells: tuple[RuleCell, ...]
 
 
-def rule_table(policy: Policy, completion_class: str) -> list[RuleRow]:
-    """The demands of `completion_class` on every proposition, derived ones resolved."""
-    rules = policy.completion_classes[completion_class]
-    columns = [demands(policy, rules.get(kind, {})) for kind in policy.response_type_keys]
+def rule_table(policy: Policy) -> list[RuleRow]:
+    """The demands of every class on every proposition, derived ones resolved."""
+    wanted = {
+        (kind, name): demands(policy, literals)
+        for kind in policy.response_type_keys
+        for name, literals in policy.classes_of(kind).items()
+    }
+
+    def mark(key: str, kind: str, rank: int, name: str) -> Mark:
+        asked = wanted.get((kind, name))
+        return Mark(name, rank, None if asked is None else asked.get(key, Demand.FREE))
+
     return [
-        RuleRow(key, tuple(column.get(key, Demand.FREE) for column in columns))
+        RuleRow(
+            key,
+            tuple(
+                RuleCell(
+                    kind,
+                    tuple(mark(key, kind, *place) for place in enumerate(policy.class_order)),
+                    polarity(policy, key, kind),
+                )
+                for kind in policy.response_type_keys
+            ),
+        )
         for key in policy.proposition_keys
     ]
-
-
-def demands(policy: Policy, literals: Literals) -> dict[str, Demand]:
-    """What a conjunction wants of each proposition that it depends on.
-
-    A derived proposition that must be false asks for at least one of its literals to be broken,
-    which no single proposition has to do: those are marked `SOME_…`.
-    """
-    fixed, broken = _resolve(policy, literals)
-    found = {key: Demand.TRUE if wanted else Demand.FALSE for key, wanted in fixed.items()}
-    for name in broken:
-        inner, deeper = _resolve(policy, policy.derived[name])
-        for key, wanted in inner.items():
-            found.setdefault(key, Demand.SOME_FALSE if wanted else Demand.SOME_TRUE)
-        for other in deeper:
-            for key in _leaves(policy, other):
-                found.setdefault(key, Demand.DEPENDS)
-    return found
-
-
-def _resolve(policy: Policy, literals: Literals) -> tuple[dict[str, bool], list[str]]:
-    """The literals on plain propositions, and the derived ones that have to be false."""
-    fixed: dict[str, bool] = {}
-    broken: list[str] = []
-    for name, wanted in literals.items():
-        if name not in policy.derived:
-            fixed[name] = wanted
-        elif wanted:
-            inner, deeper = _resolve(policy, policy.derived[name])
-            fixed |= inner
-            broken += deeper
-        else:
-            broken.append(name)
-    return fixed, broken
-
-
-def _leaves(policy: Policy, name: str) -> list[str]:
-    if name not in policy.derived:
-        return [name]
-    return [leaf for inner in policy.derived[name] for leaf in _leaves(policy, inner)]

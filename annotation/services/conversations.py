@@ -18,7 +18,9 @@ from annotation.models import (
     PolicyVersion,
     Proposition,
 )
+from annotation.models.conversations import Split
 from annotation.models.labels import TRUTH, Answer
+from annotation.services.gold_truths import lock_completions, refresh_gold_truths
 from rbr_app.rbr import conversations as kernel
 from rbr_app.rbr.policy import Policy as KernelPolicy
 from rbr_app.rbr.policy import as_key
@@ -64,25 +66,33 @@ class Row:
 
     line: int
     conversation: kernel.Conversation
+    split: str
     occurrence: int
+
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """What lines of one conversation have in common."""
+        row = self.conversation
+        return (row.prompt_fingerprint, self.split, row.category, row.response_type)
 
 
 def import_conversations(
     *,
     lines: Iterable[str | bytes],
     set_name: str,
-    split: str,
+    split: str = "",
     purpose: str = ConversationSet.Purpose.GOLD,
     policy_name: str = "",
 ) -> ConversationImport:
     """Add each line's conversation to the set and its labels, or nothing at all.
 
-    A row that the set's split already holds is left as it is. Raises `ImportRefused` for a line
-    that is no conversation or does not fit the policy, for a name that is no key, and for a set
-    that exists with another purpose or policy.
+    Without `split` each line names its own. A row that the set's split already holds is left as
+    it is. Raises `ImportRefused` for a line that is no conversation, is of another split or does
+    not fit the policy, for a name that is no key, and for a set that exists with another purpose
+    or policy.
     """
     try:
-        rows = _numbered(kernel.read_conversations(lines))
+        rows = _numbered(kernel.read_conversations(lines), split)
     except kernel.RowError as error:
         raise ImportRefused(str(error)) from error
     if not rows:
@@ -103,9 +113,9 @@ def import_conversations(
         report = ConversationImport(target, version)
         report.classes = _classes(rows, policy)
         report.empty_completions = [r.line for r in rows if not r.conversation.completion.strip()]
-        completions = _store(target, split, rows, report)
-        _store_labels(target.policy, rows, completions, report)
-        report.split_overlap = _split_overlap(target, rows, split)
+        completions = _store(target, rows, report)
+        _store_labels(version, rows, completions, report)
+        report.split_overlap = _split_overlap(target, rows)
     return report
 
 
@@ -127,12 +137,18 @@ def _longest(model: type[models.Model], field_name: str) -> int:
     return column.max_length or 0
 
 
-def _numbered(rows: Iterable[tuple[int, kernel.Conversation]]) -> list[Row]:
-    seen: Counter[tuple[str, str, str]] = Counter()
+def _numbered(rows: Iterable[tuple[int, kernel.Conversation]], split: str) -> list[Row]:
+    seen: Counter[tuple[str, str, str, str]] = Counter()
     numbered = []
     for line, row in rows:
-        identity = (row.fingerprint, row.category, row.response_type)
-        numbered.append(Row(line, row, seen[identity]))
+        own = row.split or split
+        if own not in Split.values:
+            given = f"the unknown split {own!r}" if own else "no split"
+            raise ImportRefused(f"line {line} has {given}: it is {' or '.join(Split.values)}")
+        if split and own != split:
+            raise ImportRefused(f"line {line} is of the split {own!r}, not {split!r}")
+        identity = (row.fingerprint, own, row.category, row.response_type)
+        numbered.append(Row(line, row, own, seen[identity]))
         seen[identity] += 1
     return numbered
 
@@ -219,10 +235,10 @@ def _classes(rows: list[Row], policy: KernelPolicy) -> dict[str, Counter[str]]:
 
 
 def _store(
-    target: ConversationSet, split: str, rows: list[Row], report: ConversationImport
+    target: ConversationSet, rows: list[Row], report: ConversationImport
 ) -> list[Completion]:
     """The completion row of each file row, in file order; missing ones are made."""
-    conversations = _conversations(target, split, rows)
+    conversations = _conversations(target, rows)
     existing = {
         (completion.conversation_id, completion.fingerprint, completion.occurrence): completion
         for completion in Completion.objects.filter(
@@ -231,7 +247,7 @@ def _store(
     }
     found: dict[tuple[int, str, int], Completion] = {}
     for row in rows:
-        parent = conversations[_identity(row.conversation)]
+        parent = conversations[row.identity]
         key = (parent.pk, row.conversation.fingerprint, row.occurrence)
         found[key] = existing.get(key) or Completion(
             conversation=parent,
@@ -248,45 +264,43 @@ def _store(
     return list(found.values())
 
 
-def _identity(conversation: kernel.Conversation) -> tuple[str, str, str]:
-    return (
-        conversation.prompt_fingerprint,
-        conversation.category,
-        conversation.response_type,
-    )
-
-
 def _conversations(
-    target: ConversationSet, split: str, rows: list[Row]
-) -> dict[tuple[str, str, str], Conversation]:
-    wanted = {_identity(row.conversation): row.conversation for row in rows}
+    target: ConversationSet, rows: list[Row]
+) -> dict[tuple[str, str, str, str], Conversation]:
+    wanted = {row.identity: row for row in rows}
     Conversation.objects.bulk_create(
         [
             Conversation(
                 conversation_set=target,
-                split=split,
+                split=row.split,
                 category=value.category,
                 response_type=value.response_type,
                 prompt=[{"role": m.role, "content": m.content} for m in value.prompt],
                 prompt_fingerprint=value.prompt_fingerprint,
             )
-            for value in wanted.values()
+            for row in wanted.values()
+            for value in [row.conversation]
         ],
         ignore_conflicts=True,
         batch_size=CHUNK,
     )
-    stored = Conversation.objects.filter(conversation_set=target, split=split)
+    splits = {row.split for row in rows}
+    stored = Conversation.objects.filter(conversation_set=target, split__in=splits)
     return {
-        (row.prompt_fingerprint, row.category, row.response_type): row
+        (row.prompt_fingerprint, row.split, row.category, row.response_type): row
         for row in stored.defer("prompt")
     }
 
 
 def _store_labels(
-    policy: Policy, rows: list[Row], completions: list[Completion], report: ConversationImport
+    version: PolicyVersion,
+    rows: list[Row],
+    completions: list[Completion],
+    report: ConversationImport,
 ) -> None:
     """Add the labels that are missing; a stored label is never changed by an import."""
-    propositions = dict(Proposition.objects.filter(policy=policy).values_list("key", "pk"))
+    propositions = dict(Proposition.objects.filter(policy=version.policy).values_list("key", "pk"))
+    lock_completions({completion.pk for completion in completions})
     stored = _stored_labels(completions)
     fresh = []
     conflicts: list[Conflict] = []
@@ -300,6 +314,7 @@ def _store_labels(
                         completion=completion,
                         proposition_id=propositions[key],
                         answer=Answer.of(truth),
+                        policy_version=version,
                     )
                 )
             elif held[key] is not truth:
@@ -307,6 +322,7 @@ def _store_labels(
         if differing:
             conflicts.append(Conflict((row.line,), tuple(sorted(differing))))
     Label.objects.bulk_create(fresh, batch_size=CHUNK)
+    refresh_gold_truths({label.completion_id for label in fresh})
     report.labels = len(fresh)
     report.conflicts = _conflicts_in_file(rows) + conflicts
 
@@ -342,10 +358,9 @@ def _differing(labels: Iterable[Mapping[str, bool | None]]) -> tuple[str, ...]:
     return tuple(sorted(key for key, found in values.items() if len(found) > 1))
 
 
-def _split_overlap(target: ConversationSet, rows: list[Row], split: str) -> int:
-    """How many prompts of the file stand in the set's other split too."""
+def _split_overlap(target: ConversationSet, rows: list[Row]) -> int:
+    """How many prompts of the file stand in both splits of the set."""
     prompts = {row.conversation.prompt_fingerprint for row in rows}
-    others = Conversation.objects.filter(
-        conversation_set=target, prompt_fingerprint__in=prompts
-    ).exclude(split=split)
-    return others.values("prompt_fingerprint").distinct().count()
+    found = Conversation.objects.filter(conversation_set=target, prompt_fingerprint__in=prompts)
+    splits = found.values("prompt_fingerprint").annotate(n=models.Count("split", distinct=True))
+    return splits.filter(n__gt=1).count()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django import template
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -35,3 +37,9 @@ def words(key: str) -> str:
 def breakable(key: str) -> SafeString:
     """A key that may break after its underscores and nowhere else; escaped first."""
     return format_html_join(mark_safe("_<wbr>"), "{}", ((part,) for part in key.split("_")))
+
+
+@register.filter
+def epoch_ms(moment: datetime) -> int:
+    """A moment as scripts count it: milliseconds since 1970."""
+    return int(moment.timestamp() * 1000)

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from grading.models import Grade, GraderRun, GraderVersion, GradingAttempt, GradingBatch
 from grading.selectors.runs import runs
+from grading.selectors.staleness import StaleKeys, stale_keys_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class RunLine:
     done: int
     nulls: int
     first_attempt: datetime | None
+    stale: StaleKeys
 
     @property
     def seconds(self) -> float | None:
@@ -51,9 +53,11 @@ def counted_runs() -> QuerySet[GraderRun]:
 
 def run_lines(found: Iterable[GraderRun]) -> list[RunLine]:
     """The lines of `counted_runs`, or of a slice of them."""
+    listed = list(found)
+    stale = stale_keys_of(listed)
     return [
-        RunLine(run, run.n_cells, run.n_done, run.n_nulls, run.first_attempt)  # type: ignore[attr-defined]
-        for run in found
+        RunLine(run, run.n_cells, run.n_done, run.n_nulls, run.first_attempt, stale[run.pk])  # type: ignore[attr-defined]
+        for run in listed
     ]
 
 

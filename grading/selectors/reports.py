@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from annotation.selectors.agreement import human_ceiling
 from annotation.selectors.labels import gold_truths
 from grading.models import (
     Grade,
     GraderRun,
 )
+from grading.selectors.staleness import stale_keys
+from rbr_app.rbr.agreement import NO_PAIR, Estimate
 from rbr_app.rbr.engines import engine_kind
 from rbr_app.rbr.metrics import (
     FLOOR,
@@ -28,6 +31,7 @@ COLUMNS = (
     "positives",
     "accuracy",
     "majority_accuracy",
+    "people",
     "balanced_accuracy",
     "precision",
     "recall",
@@ -38,10 +42,20 @@ COLUMNS = (
 )
 
 
+NO_PEOPLE = Estimate(reason=NO_PAIR)
+
+
 @dataclass(frozen=True)
 class ReportRow:
+    """One proposition's scores; `people` is how often one person agrees with another.
+
+    `stale` says why the grades answer an older definition, empty where they do not.
+    """
+
     key: str
     scores: PropositionScores
+    people: Estimate
+    stale: str
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,17 @@ def run_report(run: GraderRun, split: str = "") -> Report:
             columns[key][2].append(mass)
     asked = set(run.propositions.values_list("key", flat=True))
     order = [key for key in run.policy_version.as_policy().proposition_keys if key in asked]
-    rows = [ReportRow(key, proposition_scores(*columns[key])) for key in order]
+    people = human_ceiling(run.conversation_set, split)
+    stale = stale_keys(run)
+    rows = [
+        ReportRow(
+            key=key,
+            scores=proposition_scores(*columns[key]),
+            people=people.get(key, NO_PEOPLE),
+            stale=stale.get(key, ""),
+        )
+        for key in order
+    ]
     scores = [row.scores for row in rows]
     return Report(
         run=run,
@@ -105,7 +129,10 @@ def as_json(report: Report) -> dict[str, Any]:
         "split": report.split,
         "status": report.run.status,
         "out_of_fold": report.out_of_fold,
-        "propositions": {row.key: asdict(row.scores) for row in report.rows},
+        "propositions": {
+            row.key: asdict(row.scores) | {"people": asdict(row.people), "stale": row.stale}
+            for row in report.rows
+        },
         "macro": {
             "accuracy": report.macro.accuracy,
             "auroc": report.macro.auroc,
@@ -133,5 +160,7 @@ def ordered(rows: Sequence[ReportRow], sort: str) -> list[ReportRow]:
 def _value(row: ReportRow, column: str) -> float | None:
     if column == "verdict":
         return FINDINGS.index(row.scores.finding)
+    if column == "people":
+        return row.people.value
     value: float | None = getattr(row.scores, column)
     return value

@@ -9,6 +9,7 @@ from typing import Any
 from django import template
 
 from grading.selectors.cells import Bin
+from rbr_app.rbr.agreement import Estimate
 from rbr_app.rbr.metrics import PropositionScores
 
 register = template.Library()
@@ -20,6 +21,12 @@ INTERVAL_WIDTH, INTERVAL_HEIGHT, PAD = 132, 18, 5
 def score(value: float | None) -> str:
     """Three decimals; a number that is not there is never shown as 0."""
     return "n/a" if value is None else f"{value:.3f}"
+
+
+@register.filter
+def shorter(value: float) -> str:
+    """The end of an interval in a narrow column."""
+    return f"{value:.2f}"
 
 
 @register.filter
@@ -61,9 +68,20 @@ def score_cell(scores: PropositionScores, name: str) -> dict[str, Any]:
     return {"value": getattr(scores, name), "reason": scores.undefined.get(name, "")}
 
 
+@register.inclusion_tag("components/_people.html")
+def people_cell(people: Estimate) -> dict[str, Any]:
+    """How often people agree, with its interval, or n/a with the reason."""
+    return {"people": people}
+
+
 @register.inclusion_tag("components/_interval.html")
-def interval(scores: PropositionScores, axis_low: float) -> dict[str, Any]:
-    """Accuracy with its interval on an axis from `axis_low` to 1; a tick marks the baseline."""
+def interval(
+    scores: PropositionScores, axis_low: float, people: float | None = None
+) -> dict[str, Any]:
+    """Accuracy with its interval on an axis from `axis_low` to 1.
+
+    A tick marks the baseline, a diamond how often people agree with one another.
+    """
     if scores.accuracy is None or scores.accuracy_ci is None or scores.majority_accuracy is None:
         return {"scores": scores, "reason": scores.undefined.get("accuracy", "")}
 
@@ -80,6 +98,8 @@ def interval(scores: PropositionScores, axis_low: float) -> dict[str, Any]:
         "x_width": round(max(x(high) - x(low), 1), 1),
         "x_dot": x(scores.accuracy),
         "x_baseline": x(scores.majority_accuracy),
+        "people": people,
+        "x_people": None if people is None else x(people),
         "x_start": PAD,
         "x_end": INTERVAL_WIDTH - PAD,
         "x_middle": INTERVAL_WIDTH / 2,

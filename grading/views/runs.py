@@ -137,6 +137,7 @@ def _report_context(request: Request, run: GraderRun) -> dict[str, Any]:
         "report": report,
         "rows": ordered(report.rows, sort),
         "sort": sort,
+        "stale": [row.stale for row in report.rows if row.stale],
         "splits": select_reports.report_splits(run),
         "axis_low": 0.5 if lows and min(lows) >= 0.5 else 0.0,
         "n_better": sum(row.scores.verdict == "better than baseline" for row in report.rows),

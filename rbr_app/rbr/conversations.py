@@ -3,7 +3,7 @@
 One line is one completion with its prompt: ``prompt`` (a list of messages that ends with a user
 turn), ``completion`` (a string, or a list of one assistant message), ``category``,
 ``response_type``, ``propositions`` (key -> true/false, null where nobody could decide), and
-optionally ``id``, ``completion_type`` and ``rm_score``.
+optionally ``id``, ``split``, ``completion_type`` and ``rm_score``.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Conversation:
     id: str = ""
     completion_type: str = ""
     rm_score: float | None = None
+    split: str = ""
 
     @cached_property
     def prompt_fingerprint(self) -> str:
@@ -106,6 +107,7 @@ def parse_conversation(row: object) -> Conversation:
         id=_text(row, "id"),
         completion_type=_text(row, "completion_type"),
         rm_score=_number(row, "rm_score"),
+        split=_text(row, "split"),
     )
 
 

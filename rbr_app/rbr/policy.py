@@ -17,6 +17,8 @@ Literals = Mapping[str, bool]
 
 KEY_PATTERN = re.compile(r"[a-z][a-z0-9_]*")
 
+POLARITIES = ("desired", "undesired", "neutral")
+
 
 class PolicyError(ValueError):
     """A policy that cannot be used. The message says what is wrong and where."""
@@ -38,12 +40,30 @@ class Example:
 
 @dataclass(frozen=True)
 class Proposition:
-    """A binary statement about a completion, given its prompt."""
+    """A binary statement about a completion, given its prompt.
+
+    Question and guideline never begin or end with white space, so that no policy depends on how a
+    file or a form ends its texts. `polarity` maps a response type to one of `POLARITIES`: whether
+    its best completion wants the statement to be true. What it leaves out follows from the rules.
+    """
 
     key: str
     question: str
     guideline: str = ""
     examples: tuple[Example, ...] = ()
+    polarity: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "question", self.question.strip())
+        object.__setattr__(self, "guideline", self.guideline.strip())
+
+
+@dataclass(frozen=True)
+class Implication:
+    """Wherever `given` holds, `then` holds too: a fact about meanings, whatever the completion."""
+
+    given: Literals
+    then: Literals
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,8 @@ class Policy:
 
     ``derived`` maps a name to a conjunction over propositions and earlier derived ones.
     ``completion_classes`` maps class -> response type -> conjunction. ``class_order`` ranks the
-    classes, best first.
+    classes, best first. `implications` and `exclusions` say which truths can stand together at all;
+    an exclusion is a conjunction that never holds. They decide no class.
     """
 
     propositions: tuple[Proposition, ...]
@@ -106,6 +127,8 @@ class Policy:
     categories: tuple[Category, ...] = ()
     title: str = ""
     summary: str = ""
+    implications: tuple[Implication, ...] = ()
+    exclusions: tuple[Literals, ...] = ()
     name: str = field(default="", compare=False)
 
     @cached_property
@@ -133,9 +156,19 @@ class Policy:
         }
 
     def as_document(self) -> dict[str, Any]:
-        """The policy as JSON values, the form that is stored and fingerprinted."""
+        """The policy as JSON values, the form that is stored and fingerprinted.
+
+        What is optional is left out when it is empty: a policy that does not use it keeps the
+        fingerprint under which it is stored.
+        """
         document = asdict(self)
         del document["name"]
+        for row in document["propositions"]:
+            if not row["polarity"]:
+                del row["polarity"]
+        for key in ("implications", "exclusions"):
+            if not document[key]:
+                del document[key]
         # A list, because a JSON column keeps no key order and later entries may use earlier ones.
         document["derived"] = [
             {"key": key, "all_of": dict(literals)} for key, literals in self.derived.items()
@@ -144,7 +177,10 @@ class Policy:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], name: str = "") -> Policy:
-        """The inverse of `as_document`."""
+        """The inverse of `as_document`, for a document that this class wrote.
+
+        `policy_check.parse_document` reads one that somebody else may have changed.
+        """
         return cls(
             propositions=tuple(
                 Proposition(**{**row, "examples": tuple(Example(**e) for e in row["examples"])})
@@ -159,5 +195,7 @@ class Policy:
             categories=tuple(Category(**row) for row in document["categories"]),
             title=document["title"],
             summary=document["summary"],
+            implications=tuple(Implication(**row) for row in document.get("implications", ())),
+            exclusions=tuple(document.get("exclusions", ())),
             name=name,
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import ConsoleMessage, Page, Response
@@ -100,3 +101,25 @@ def gold(db: None) -> ConversationSet:
 @pytest.fixture
 def version(db: None) -> GraderVersion:
     return GraderVersionFactory(grader__name="fake")
+
+
+Audit = Callable[[Page], list[str]]
+
+
+@pytest.fixture(scope="session")
+def audit() -> Audit:
+    """Name the serious accessibility problems of the page that is open, each with its elements.
+
+    axe-core is handed over by the debugger, which the page's Content-Security-Policy cannot see.
+    """
+    axe = Axe()
+
+    def problems(page: Page) -> list[str]:
+        page.wait_for_load_state("networkidle")
+        return [
+            f"{found['id']}: " + "; ".join(" ".join(node["target"]) for node in found["nodes"])
+            for found in axe.run(page).response["violations"]
+            if found["impact"] in ("serious", "critical")
+        ]
+
+    return problems

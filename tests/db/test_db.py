@@ -1,9 +1,12 @@
-"""Work goes on when the database comes back."""
+"""Work goes on when the database comes back, and a long reading is of one moment."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from django.db import OperationalError
+from django.contrib.auth.models import User
+from django.db import InternalError, OperationalError, connection, transaction
 
 from rbr_app import db
 
@@ -52,3 +55,31 @@ def test_any_other_error_is_raised_at_once() -> None:
     with pytest.raises(ValueError, match="not the database's fault"):
         db.patiently(work)
     assert tries == [1]
+
+
+def make_somebody() -> None:
+    User.objects.create(username="somebody")
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_written_meanwhile_is_not_of_the_moment() -> None:
+    with db.one_moment(), ThreadPoolExecutor(1) as pool:
+        assert User.objects.count() == 0
+        pool.submit(make_somebody).result(20)
+        assert User.objects.count() == 0
+    assert User.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_written_in_one_moment() -> None:
+    with pytest.raises(InternalError, match="read-only"), db.one_moment():
+        User.objects.create(username="somebody")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_a_transaction_its_own_isolation_counts() -> None:
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool, db.one_moment():
+        assert User.objects.count() == 0
+        pool.submit(make_somebody).result(20)
+        assert User.objects.count() == 1

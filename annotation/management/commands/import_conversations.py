@@ -24,7 +24,12 @@ class Command(JsonCommand):
         super().add_arguments(parser)
         parser.add_argument("file")
         parser.add_argument("--set", required=True, help="made when it does not exist")
-        parser.add_argument("--split", required=True, choices=Split.values)
+        parser.add_argument(
+            "--split",
+            default="",
+            choices=Split.values,
+            help="default: each line's own `split`",
+        )
         parser.add_argument(
             "--purpose",
             choices=ConversationSet.Purpose.values,
@@ -51,7 +56,7 @@ class Command(JsonCommand):
             options,
             {
                 "set": report.conversation_set.name,
-                "split": options["split"],
+                "split": options["split"] or "all",
                 "policy_version": report.policy_version.pk,
                 "added": report.added,
                 "unchanged": report.unchanged,
@@ -69,7 +74,7 @@ class Command(JsonCommand):
 
     def _print(self, report: ConversationImport, split: str) -> None:
         self.stdout.write(
-            f"{report.conversation_set} {split} (policy {report.policy_version}): "
+            f"{report.conversation_set} {split or 'all'} (policy {report.policy_version}): "
             f"{report.added} added, {report.unchanged} unchanged, {report.labels} labels"
         )
         for conflict in report.conflicts:

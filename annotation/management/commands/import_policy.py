@@ -1,4 +1,4 @@
-"""``manage.py import_policy FILE [--name N]``"""
+"""``manage.py import_policy FILE [--name N] [--wording-only]``"""
 
 from __future__ import annotations
 
@@ -21,12 +21,22 @@ class Command(JsonCommand):
         super().add_arguments(parser)
         parser.add_argument("file")
         parser.add_argument("--name", default="", help="default: the file's `name`, else its stem")
+        parser.add_argument(
+            "--wording-only",
+            action="store_true",
+            help="labels made so far stay good: no proposition means something else now",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         path = options["file"]
         try:
             text = read_bytes(path).decode("utf-8-sig")
-            imported = import_policy(text=text, name=options["name"], fallback_name=Path(path).stem)
+            imported = import_policy(
+                text=text,
+                name=options["name"],
+                fallback_name=Path(path).stem,
+                wording_only=options["wording_only"],
+            )
         except (PolicyError, UnicodeDecodeError) as error:
             raise CommandError(f"{path}: {error}") from error
         version = imported.version

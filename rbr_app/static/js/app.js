@@ -22,7 +22,8 @@
       location.href = `${login}?next=${encodeURIComponent(location.pathname + location.search)}`;
       return;
     }
-    if (status === 422 || status < 400) return;
+    // Refused input and a stale save come back as the fragment that says so.
+    if (status === 422 || status === 409 || status < 400) return;
     event.preventDefault();
     document.dispatchEvent(new CustomEvent("rbr:failed", { detail: { ctx } }));
     if (!isPoll(ctx)) toast(`The server refused this (${status}). Nothing was changed here.`);
@@ -40,7 +41,7 @@
   // Filters that say nothing stay out of the address.
   document.addEventListener("htmx:config:request", (event) => {
     const { ctx } = event.detail;
-    if (ctx.sourceElement?.id !== "completion-filter") return;
+    if (!ctx.sourceElement?.matches?.("form.filters, form.pair-form, form.playground")) return;
     const body = ctx.request.body;
     for (const [name, value] of [...body]) if (value === "") body.delete(name);
   });

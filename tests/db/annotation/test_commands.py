@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from annotation.models import Completion, ConversationSet, Policy, PolicyVersion
+from annotation.models import Completion, ConversationSet, DefinitionChange, Policy, PolicyVersion
 from annotation.services.policies import import_policy
 from tests.conftest import SAMPLE
 from tests.factories import TINY, tiny
@@ -89,6 +89,18 @@ def test_import_policy_twice_says_unchanged(
     again = run(tmp_path, "import_policy", path, name="other")
     assert (again["added"], again["number"]) == (False, 1)
     assert "other v1 (unchanged)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("options", "changed"), [((), ["rude"]), (("--wording-only",), [])])
+def test_import_policy_may_say_that_it_changes_wording_only(
+    tmp_path: Path, options: tuple[str, ...], changed: list[str]
+) -> None:
+    import_policy(text=TINY)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny("Is it rude?", "Is it insulting?"))
+    call_command("import_policy", str(path), *options)
+    changes = DefinitionChange.objects.filter(version__number=2)
+    assert [change.proposition and change.proposition.key for change in changes] == changed
 
 
 def test_import_policy_reads_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:

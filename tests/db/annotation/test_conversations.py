@@ -21,7 +21,14 @@ from annotation.services.conversations import (
 )
 from annotation.services.labels import record_label
 from annotation.services.policies import import_policy
-from tests.factories import TINY, CompletionFactory, ConversationFactory, UserFactory, tiny
+from tests.factories import (
+    TINY,
+    CompletionFactory,
+    ConversationFactory,
+    UserFactory,
+    latest_version,
+    tiny,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -183,7 +190,13 @@ def test_a_persons_label_is_no_conflict_and_is_left_alone() -> None:
     completion = Completion.objects.get()
     helps = Label.objects.get(proposition__key="helps").proposition
     person = UserFactory()
-    record_label(completion=completion, proposition=helps, answer=Answer.FALSE, actor=person)
+    record_label(
+        completion=completion,
+        proposition=helps,
+        answer=Answer.FALSE,
+        actor=person,
+        policy_version=latest_version(completion),
+    )
     report = load(row())
     assert report.conflicts == []
     assert Label.objects.get(annotator=person).answer == Answer.FALSE

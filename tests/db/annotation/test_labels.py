@@ -1,22 +1,40 @@
-"""Recording what a person says."""
+"""Recording what a person says: each click once, the last one counts, every step is kept."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from threading import Barrier
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
-from annotation.models import Completion, Label, LabelEvent, Proposition
+from annotation.models import Completion, Label, LabelEvent, PolicyVersion, Proposition
 from annotation.models.labels import Answer
-from annotation.selectors.labels import gold_truths
-from annotation.services.labels import record_label
-from tests.factories import CompletionFactory, LabelFactory, UserFactory, proposition
+from annotation.services.labels import (
+    Click,
+    confirm_label,
+    record_label,
+    reveal,
+    write_note,
+)
+from tests.factories import (
+    CompletionFactory,
+    LabelFactory,
+    PolicyVersionFactory,
+    UserFactory,
+    latest_version,
+    proposition,
+    tiny,
+)
 
 pytestmark = pytest.mark.django_db
+
+TEN = datetime(2026, 1, 1, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -29,8 +47,20 @@ def helps(completion: Completion) -> Proposition:
     return proposition(completion, "helps")
 
 
-def say(completion: Completion, helps: Proposition, answer: Answer, actor: User) -> Label:
-    return record_label(completion=completion, proposition=helps, answer=answer, actor=actor)
+def say(
+    completion: Completion, helps: Proposition, answer: Answer, actor: User, **click: Any
+) -> Label:
+    """The answer, clicked `at` minutes after ten if `at` is given."""
+    if "at" in click:
+        click["at"] = TEN + timedelta(minutes=click["at"])
+    return record_label(
+        completion=completion,
+        proposition=helps,
+        answer=answer,
+        actor=actor,
+        policy_version=latest_version(completion),
+        click=Click(**click),
+    )
 
 
 def events(label: Label) -> list[tuple[str, str]]:
@@ -44,7 +74,10 @@ def test_a_first_answer_is_stored_with_its_event(
     label.refresh_from_db()
     assert (label.answer, label.annotator) == ("true", ana)
     [event] = label.events.all()
-    assert (event.actor, event.old, event.new) == (ana, "", "true")
+    assert (event.actor, event.kind, event.old, event.new) == (ana, "answered", "", "true")
+    version = latest_version(completion)
+    assert (label.policy_version, event.policy_version) == (version, version)
+    assert (label.after_reveal, label.prelabel, event.client_id) == (False, "", None)
 
 
 def test_another_answer_replaces_the_first_and_both_are_remembered(
@@ -67,13 +100,12 @@ def test_taking_an_answer_back_is_an_event_too(
     assert events(label) == [("", "true"), ("true", "false"), ("false", "true")]
 
 
-def test_the_same_answer_again_changes_nothing(
+def test_the_same_answer_again_is_no_event(
     completion: Completion, helps: Proposition, ana: User
 ) -> None:
     say(completion, helps, Answer.TRUE, ana)
-    before = Label.objects.values().get()
     label = say(completion, helps, Answer.TRUE, ana)
-    assert Label.objects.values().get() == before
+    assert Label.objects.get().answer == "true"
     assert events(label) == [("", "true")]
 
 
@@ -114,58 +146,192 @@ def test_a_truth_value_has_one_answer(truth: bool | None, answer: str) -> None:
     assert Answer.of(truth) == answer
 
 
-# Which label counts
+# When a click was made, and how often it arrives
 
 
-def truths(completion: Completion) -> dict[tuple[int, str], bool]:
-    return gold_truths([completion.pk])
-
-
-def test_an_imported_label_counts_while_nobody_disagrees(completion: Completion) -> None:
-    LabelFactory(completion=completion, answer=Answer.TRUE)
-    LabelFactory(completion=completion, key="rude", answer=Answer.FALSE)
-    assert truths(completion) == {(completion.pk, "helps"): True, (completion.pk, "rude"): False}
-
-
-@pytest.mark.parametrize("person_first", [False, True])
-def test_a_person_counts_before_the_imported_label_whichever_came_last(
-    completion: Completion, helps: Proposition, ana: User, person_first: bool
+def test_a_click_that_is_sent_twice_is_one_event(
+    completion: Completion, helps: Proposition, ana: User
 ) -> None:
-    if person_first:
-        say(completion, helps, Answer.FALSE, ana)
-    LabelFactory(completion=completion, answer=Answer.TRUE)
-    if not person_first:
-        say(completion, helps, Answer.FALSE, ana)
-    assert truths(completion) == {(completion.pk, "helps"): False}
+    first, second = uuid4(), uuid4()
+    say(completion, helps, Answer.TRUE, ana, client_id=first)
+    say(completion, helps, Answer.FALSE, ana, client_id=second)
+    label = say(completion, helps, Answer.TRUE, ana, client_id=first)
+    assert label.answer == "false"
+    assert events(label) == [("", "true"), ("true", "false")]
 
 
-def test_of_two_people_the_one_who_answered_last_counts(
+def test_two_people_may_have_made_the_same_client_id(
+    completion: Completion, helps: Proposition, ana: User, ben: User
+) -> None:
+    same = uuid4()
+    for person in (ana, ben):
+        say(completion, helps, Answer.TRUE, person, client_id=same)
+    assert LabelEvent.objects.count() == 2
+
+
+def test_a_late_click_is_remembered_and_the_newer_answer_stays(
+    completion: Completion, helps: Proposition, ana: User
+) -> None:
+    say(completion, helps, Answer.TRUE, ana, at=5)
+    label = say(completion, helps, Answer.FALSE, ana, at=3)
+    label.refresh_from_db()
+    assert (label.answer, label.clicked_at) == ("true", TEN + timedelta(minutes=5))
+    event = label.events.latest("pk")
+    assert (event.kind, event.old, event.new) == ("superseded", "true", "false")
+    assert event.clicked_at == TEN + timedelta(minutes=3)
+
+
+def test_an_answer_said_again_makes_a_click_between_the_two_late(
+    completion: Completion, helps: Proposition, ana: User
+) -> None:
+    say(completion, helps, Answer.TRUE, ana, at=1)
+    say(completion, helps, Answer.TRUE, ana, at=9)
+    label = say(completion, helps, Answer.FALSE, ana, at=5)
+    assert Label.objects.get().answer == "true"
+    assert label.events.latest("pk").kind == "superseded"
+
+
+def test_answers_from_an_offline_browser_end_with_the_last_click_in_whatever_order_they_come(
+    completion: Completion, helps: Proposition, ana: User
+) -> None:
+    for minute, answer in ((4, Answer.FALSE), (1, Answer.TRUE), (6, Answer.TRUE), (5, "false")):
+        say(completion, helps, Answer(answer), ana, at=minute)
+    assert Label.objects.get().answer == "true"
+    kinds = list(LabelEvent.objects.order_by("pk").values_list("kind", flat=True))
+    assert kinds == ["answered", "superseded", "answered", "superseded"]
+
+
+def test_a_clock_that_is_ahead_counts_as_now(
+    completion: Completion, helps: Proposition, ana: User
+) -> None:
+    before = datetime.now(UTC)
+    ahead = Click(at=before + timedelta(days=1))
+    label = record_label(
+        completion=completion,
+        proposition=helps,
+        answer=Answer.TRUE,
+        actor=ana,
+        policy_version=latest_version(completion),
+        click=ahead,
+    )
+    assert before <= label.clicked_at <= datetime.now(UTC)
+    assert say(completion, helps, Answer.FALSE, ana).answer == "false"
+
+
+def test_what_was_suggested_is_kept_with_the_answer(
+    completion: Completion, helps: Proposition, ana: User
+) -> None:
+    label = say(completion, helps, Answer.FALSE, ana, prelabel=Answer.TRUE)
+    assert (label.prelabel, label.events.get().prelabel) == ("true", "true")
+
+
+# Blind until the reveal
+
+
+def test_an_answer_after_the_reveal_is_marked_and_the_earlier_ones_are_not(
     completion: Completion, helps: Proposition, ana: User, ben: User
 ) -> None:
     say(completion, helps, Answer.TRUE, ana)
-    say(completion, helps, Answer.FALSE, ben)
-    assert truths(completion) == {(completion.pk, "helps"): False}
-    say(completion, helps, Answer.FALSE, ana)
-    say(completion, helps, Answer.TRUE, ana)
-    assert truths(completion) == {(completion.pk, "helps"): True}
+    reveal(completion=completion, annotator=ana)
+    assert reveal(completion=completion, annotator=ana).annotator == ana  # once is enough
+    assert not Label.objects.get().after_reveal
+    label = say(completion, helps, Answer.FALSE, ana)
+    assert label.after_reveal
+    assert list(label.events.order_by("pk").values_list("after_reveal", flat=True)) == [False, True]
+    assert not say(completion, helps, Answer.FALSE, ben).after_reveal
 
 
-def test_a_person_who_cannot_decide_leaves_the_cell_out(
+def test_the_same_answer_again_after_the_reveal_stays_a_blind_one(
     completion: Completion, helps: Proposition, ana: User
 ) -> None:
-    LabelFactory(completion=completion, answer=Answer.TRUE)
-    say(completion, helps, Answer.CANNOT_DECIDE, ana)
-    assert truths(completion) == {}
+    say(completion, helps, Answer.TRUE, ana)
+    reveal(completion=completion, annotator=ana)
+    assert not say(completion, helps, Answer.TRUE, ana).after_reveal
 
 
-def test_an_imported_cannot_decide_leaves_the_cell_out(completion: Completion) -> None:
-    LabelFactory(completion=completion, answer=Answer.CANNOT_DECIDE)
-    assert truths(completion) == {}
+# Definitions
 
 
-def test_labels_of_other_completions_do_not_count(completion: Completion) -> None:
-    LabelFactory(completion=CompletionFactory())
-    assert truths(completion) == {}
+def test_the_same_answer_to_a_newer_definition_is_an_answer(
+    completion: Completion, helps: Proposition, ana: User
+) -> None:
+    say(completion, helps, Answer.TRUE, ana)
+    newer = next_version(completion)
+    label = record_label(
+        completion=completion,
+        proposition=helps,
+        answer=Answer.TRUE,
+        actor=ana,
+        policy_version=newer,
+    )
+    assert label.policy_version == newer
+    assert events(label) == [("", "true"), ("true", "true")]
+
+
+def test_an_answer_is_confirmed_for_a_newer_definition_once(
+    completion: Completion, helps: Proposition, ana: User, rhea: User
+) -> None:
+    label = say(completion, helps, Answer.TRUE, ana, prelabel=Answer.FALSE)
+    newer = next_version(completion)
+    for _ in range(2):
+        label = confirm_label(label=label, actor=rhea, policy_version=newer)
+    label.refresh_from_db()
+    assert (label.answer, label.policy_version, label.prelabel) == ("true", newer, "false")
+    event = label.events.latest("pk")
+    assert (event.kind, event.actor, event.policy_version) == ("confirmed", rhea, newer)
+    assert label.events.count() == 2
+
+
+def next_version(completion: Completion) -> PolicyVersion:
+    first = latest_version(completion)
+    return PolicyVersionFactory(
+        policy=first.policy, number=2, parent=first, source=tiny("Does it help?", "Is it of use?")
+    )
+
+
+# Notes
+
+
+def test_a_note_and_a_flag_are_kept_apart(completion: Completion, ana: User, ben: User) -> None:
+    write_note(completion=completion, author=ana, text="odd")
+    note = write_note(completion=completion, author=ana, flagged=True)
+    assert (note.text, note.flagged) == ("odd", True)
+    note = write_note(completion=completion, author=ana, text="")
+    assert (note.text, note.flagged) == ("", True)
+    assert write_note(completion=completion, author=ben).text == ""
+    assert completion.notes.count() == 2
+
+
+# What the database itself refuses
+
+
+def test_an_event_cannot_be_changed_or_deleted(
+    completion: Completion, helps: Proposition, ana: User
+) -> None:
+    say(completion, helps, Answer.TRUE, ana)
+    events = LabelEvent.objects.all()
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        events.update(new=Answer.FALSE)
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        events._raw_delete(using="default")
+    assert events.get().new == "true"
+
+
+# At the same time
+
+
+def at_once(work: list[Any]) -> None:
+    barrier = Barrier(len(work))
+
+    def start(do: Any) -> None:
+        try:
+            barrier.wait(10)
+            do()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        list(pool.map(start, work))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -173,19 +339,21 @@ def test_clicks_of_one_person_at_once_leave_one_label_and_a_chain_of_events() ->
     completion, ana = CompletionFactory(), UserFactory()
     helps = proposition(completion, "helps")
     answers = [Answer.TRUE, Answer.FALSE, Answer.CANNOT_DECIDE] * 3
-    barrier = Barrier(len(answers))
-
-    def click(answer: Answer) -> None:
-        try:
-            barrier.wait(10)
-            say(completion, helps, answer, ana)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(answers)) as pool:
-        list(pool.map(click, answers))
+    at_once([lambda answer=answer: say(completion, helps, answer, ana) for answer in answers])
     label = Label.objects.get()
-    steps = list(LabelEvent.objects.order_by("pk").values_list("old", "new"))
-    assert steps[0][0] == ""
-    assert all(before[1] == after[0] for before, after in pairwise(steps))
-    assert steps[-1][1] == label.answer
+    steps = LabelEvent.objects.exclude(kind="superseded").order_by("pk")
+    chain = list(steps.values_list("old", "new"))
+    assert chain[0][0] == ""
+    assert all(before[1] == after[0] for before, after in pairwise(chain))
+    assert chain[-1][1] == label.answer
+    # The last click is the one that counts, whichever came through first.
+    assert label.clicked_at >= max(LabelEvent.objects.values_list("clicked_at", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_click_that_arrives_five_times_at_once_is_one_event() -> None:
+    completion, ana = CompletionFactory(), UserFactory()
+    helps, same = proposition(completion, "helps"), uuid4()
+    at_once([lambda: say(completion, helps, Answer.TRUE, ana, client_id=same)] * 5)
+    assert LabelEvent.objects.count() == 1
+    assert Label.objects.get().answer == "true"

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from django.contrib.auth.models import User
 
-from annotation.models import Completion, ConversationSet
+from annotation.models import ConversationSet
 from annotation.models.labels import Answer
 from annotation.selectors import (
     conversations as select_conversations,
-)
-from annotation.selectors import (
-    labels as select_labels,
 )
 from annotation.selectors import (
     policies as select_policies,
@@ -28,9 +23,9 @@ from tests.factories import (
     ConversationSetFactory,
     LabelFactory,
     fill,
+    latest_version,
     proposition,
     tiny,
-    tiny_policy,
 )
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +89,7 @@ def test_labelled_conversations_carry_the_truths_that_count(
         proposition=proposition(first, "helps"),
         answer=Answer.FALSE,
         actor=ana,
+        policy_version=latest_version(first),
     )
     rows = select_conversations.labelled_conversations(gold, "train")
     assert rows == [(first.as_conversation(), {"helps": False}), (second.as_conversation(), {})]
@@ -107,11 +103,11 @@ def test_labelled_conversations_take_as_many_queries_for_many_rows_as_for_few(
         assert len(select_conversations.labelled_conversations(gold, "train")) == 12
 
 
-def test_the_policy_list_counts_versions_and_propositions() -> None:
+def test_the_policy_list_counts_versions_and_propositions(ana: User) -> None:
     import_policy(text=TINY, name="b")
     import_policy(text=tiny("Is it rude?", "Rude?"), name="b")
     import_policy(text=TINY, name="a")
-    rows = [(p.name, p.n_versions, p.n_propositions) for p in select_policies.policies()]
+    rows = [(p.name, p.n_versions, p.n_propositions) for p in select_policies.policies(ana.pk)]
     assert rows == [("a", 1, 3), ("b", 2, 3)]
 
 
@@ -131,67 +127,3 @@ def test_the_set_list_takes_one_query(
         fill(ConversationSetFactory(), "train", 2)
     with django_assert_num_queries(1):  # type: ignore[operator]
         assert len([str(row.policy) for row in select_conversations.conversation_sets()]) == 4
-
-
-# The labelling page
-
-
-def label_rows(completion: Completion, user: User) -> list[select_labels.LabelRow]:
-    return select_labels.label_rows(completion, tiny_policy(), user.pk)
-
-
-def test_the_page_shows_every_proposition_those_that_decide_first(ana: User) -> None:
-    # `cites` is moved to the front of the file; it decides no class, so it comes last.
-    policy = tiny_policy()
-    policy = replace(policy, propositions=(policy.propositions[2], *policy.propositions[:2]))
-    rows = select_labels.label_rows(CompletionFactory(), policy, ana.pk)
-    assert [(row.proposition.key, row.relevant) for row in rows] == [
-        ("helps", True),
-        ("rude", True),
-        ("cites", False),
-    ]
-    assert rows[0].question == "Does it help?"
-
-
-def test_the_page_tells_mine_the_files_and_what_counts_apart(ana: User, ben: User) -> None:
-    completion = CompletionFactory()
-    LabelFactory(completion=completion, answer=Answer.TRUE)
-    LabelFactory(completion=completion, key="rude", answer=Answer.TRUE)
-    for actor, answer in ((ana, Answer.FALSE), (ben, Answer.CANNOT_DECIDE)):
-        record_label(
-            completion=completion,
-            proposition=proposition(completion, "helps"),
-            answer=answer,
-            actor=actor,
-        )
-    helps, rude, cites = label_rows(completion, ana)
-    # Ben answered last and could not decide, so nothing counts.
-    assert (helps.mine, helps.imported, helps.gold) == ("false", "true", None)
-    assert (rude.mine, rude.imported, rude.gold) == ("", "true", True)
-    assert (cites.mine, cites.imported, cites.gold) == ("", "", None)
-
-
-def test_the_implied_class_waits_for_every_deciding_proposition(ana: User) -> None:
-    completion = CompletionFactory()
-    LabelFactory(completion=completion, answer=Answer.TRUE)
-    implied = select_labels.implied_class(tiny_policy(), "comply", label_rows(completion, ana))
-    assert (implied.name, implied.missing) == ("", ("rude",))
-    LabelFactory(completion=completion, key="rude", answer=Answer.FALSE)
-    implied = select_labels.implied_class(tiny_policy(), "comply", label_rows(completion, ana))
-    assert (implied.name, implied.missing) == ("ideal", ())
-
-
-def test_the_newest_ten_changes_of_a_completion_are_shown(ana: User) -> None:
-    completion = CompletionFactory()
-    helps = proposition(completion, "helps")
-    for n in range(12):
-        answer = Answer.TRUE if n % 2 else Answer.FALSE
-        record_label(completion=completion, proposition=helps, answer=answer, actor=ana)
-    other = CompletionFactory()
-    record_label(
-        completion=other, proposition=proposition(other, "helps"), answer=Answer.TRUE, actor=ana
-    )
-    found = list(select_labels.recent_events(completion))
-    assert len(found) == 10
-    assert [event.pk for event in found] == sorted((event.pk for event in found), reverse=True)
-    assert {event.label.completion_id for event in found} == {completion.pk}

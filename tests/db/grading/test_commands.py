@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from annotation.models import ConversationSet
+from annotation.models import Completion, ConversationSet, DefinitionChange
+from annotation.models.labels import Answer
 from grading import terminal
 from grading.models import Grade, Grader, GraderRun
 from grading.services import batches
@@ -19,7 +22,13 @@ from grading.services.runs import start_run
 from grading.tasks import grade_run
 from rbr_app import local
 from rbr_app.celery import app
-from tests.factories import ConversationSetFactory, GraderVersionFactory, fill
+from tests.factories import (
+    ConversationSetFactory,
+    GraderVersionFactory,
+    LabelFactory,
+    PolicyVersionFactory,
+    fill,
+)
 
 SCORES = {
     "n",
@@ -191,6 +200,26 @@ def test_report_writes_null_and_the_reason_where_a_number_is_undefined(
     assert cites["balanced_accuracy"] is None
     assert cites["undefined"]["auroc"] == "only negatives in 7 rows"
     assert cites["verdict"] == "not measurable"
+
+
+@pytest.mark.django_db
+def test_report_prints_how_often_people_agree_and_what_is_stale(
+    run: GraderRun, ana: User, ben: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("report", run.pk)
+    assert "people: n/a, no unit has answers of two people" in capsys.readouterr().out
+    helps = run.propositions.get(key="helps")
+    for completion, answer in zip(Completion.objects.all(), "TFTF", strict=False):
+        LabelFactory(completion=completion, annotator=ana, answer=Answer.of(answer == "T"))
+        LabelFactory(completion=completion, annotator=ben, answer=Answer.TRUE)
+    newer = PolicyVersionFactory(policy=run.policy_version.policy, number=2)
+    DefinitionChange.objects.create(version=newer, proposition=helps)
+    call_command("report", run.pk)
+    out = capsys.readouterr().out
+    # The same answer on two of four.
+    assert re.search(r"^helps .* 0\.500 ", out, re.MULTILINE)
+    assert "people: how often one agrees with another, on 1 propositions" in out
+    assert "stale: helps changed its meaning in v2" in out
 
 
 @pytest.mark.django_db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from annotation.models import Completion, ConversationSet
 from annotation.models.labels import Answer
 from annotation.services.labels import record_label
 from grading.models import GraderRun, GradingAttempt
-from grading.selectors.reports import Report, report_splits, run_report
+from grading.selectors.reports import Report, as_json, ordered, report_splits, run_report
 from grading.selectors.runs import run_progress
 from rbr_app.rbr.metrics import PropositionScores
 from tests.factories import (
@@ -22,6 +23,7 @@ from tests.factories import (
     GradingBatchFactory,
     LabelFactory,
     fill,
+    latest_version,
     proposition,
 )
 
@@ -95,7 +97,11 @@ def test_a_correction_changes_the_next_report(empty: ConversationSet, ana: User)
     completions = graded(run, HELPS)
     assert scores(run_report(run)).accuracy == pytest.approx(4 / 6)
     # The fourth row was labelled false and graded 0.7: ana says that it does help.
-    say = {"completion": completions[3], "actor": ana}
+    say = {
+        "completion": completions[3],
+        "actor": ana,
+        "policy_version": latest_version(completions[3]),
+    }
     helps = proposition(completions[3], "helps")
     record_label(**say, proposition=helps, answer=Answer.TRUE)
     corrected = scores(run_report(run))
@@ -178,6 +184,44 @@ def test_the_floor_wants_ten_positives_and_ten_negatives(empty: ConversationSet)
     assert report.macro.n_propositions == 2
     assert (report.macro_floor.n_propositions, report.macro_floor.floor) == (1, 10)
     assert report.macro_floor.accuracy == 1.0
+
+
+# People
+
+
+def test_the_ceiling_of_people_stands_beside_the_grader(
+    empty: ConversationSet, ana: User, ben: User, rhea: User
+) -> None:
+    run = GraderRunFactory(conversation_set=empty)
+    completions = graded(run, HELPS)
+    for person, answers in ((ana, "TTTF"), (ben, "TTFF")):
+        for completion, answer in zip(completions, answers, strict=False):
+            LabelFactory(completion=completion, annotator=person, answer=Answer.of(answer == "T"))
+    # Who knows what others said is no measure of agreement.
+    LabelFactory(completion=completions[2], annotator=rhea, after_reveal=True)
+    report = run_report(run)
+    people = {row.key: row.people for row in report.rows}
+    assert people["helps"].value == pytest.approx(3 / 4)
+    assert people["helps"].low is not None
+    assert (people["rude"].value, people["rude"].reason) == (
+        None, "no unit has answers of two people",
+    )  # fmt: skip
+    assert as_json(report)["propositions"]["helps"]["people"] == asdict(people["helps"])
+    assert as_json(report)["propositions"]["rude"]["people"]["value"] is None
+    assert next(row.key for row in ordered(report.rows, "-people")) == "helps"
+
+
+def test_the_ceiling_is_that_of_the_split_which_is_reported(
+    empty: ConversationSet, ana: User, ben: User
+) -> None:
+    run = GraderRunFactory(conversation_set=empty, split="all")
+    for split, answer in (("train", Answer.TRUE), ("test", Answer.FALSE)):
+        for completion in fill(empty, split, 2):
+            LabelFactory(completion=completion, annotator=ana, answer=Answer.TRUE)
+            LabelFactory(completion=completion, annotator=ben, answer=answer)
+    found = {split: run_report(run, split).rows[0].people.value for split in ("train", "test")}
+    assert found == {"train": 1.0, "test": 0.0}
+    assert run_report(run, "all").rows[0].people.value == pytest.approx(1 / 2)
 
 
 # Splits

@@ -29,6 +29,7 @@ from tests.factories import (
     ConversationSetFactory,
     GraderVersionFactory,
     fill,
+    latest_version,
     proposition,
     tiny,
 )
@@ -258,6 +259,7 @@ def correct(gold: ConversationSet, split: str, actor: User) -> None:
         proposition=proposition(completion, "helps"),
         answer=Answer.FALSE,
         actor=actor,
+        policy_version=latest_version(completion),
     )
 
 

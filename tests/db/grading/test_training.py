@@ -14,6 +14,7 @@ from tests.factories import (
     ConversationSetFactory,
     LabelFactory,
     fill,
+    latest_version,
     proposition,
 )
 
@@ -58,7 +59,12 @@ def test_the_fingerprint_follows_the_label_that_counts(gold: ConversationSet, an
         if row.completion.conversation.split == "train"
     ]
     helps = proposition(completion, "helps")
-    say = {"completion": completion, "proposition": helps, "actor": ana}
+    say = {
+        "completion": completion,
+        "proposition": helps,
+        "actor": ana,
+        "policy_version": latest_version(completion),
+    }
     record_label(**say, answer=Answer.TRUE)  # as the file says
     assert training_rows(gold).fingerprint == before
     record_label(**say, answer=Answer.FALSE)

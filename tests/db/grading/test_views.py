@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from annotation.models import ConversationSet, Label
+from annotation.models import ConversationSet, GoldTruth
 from annotation.models.labels import Answer
 from grading import tasks
 from grading.models import Grade, GraderProbe, GraderRun, GraderVersion
@@ -192,7 +192,7 @@ def test_a_run_that_makes_no_sense_is_refused_with_the_form(
 def test_a_run_that_the_service_refuses_says_why(
     page: Client, gold: ConversationSet, version: GraderVersion, learning: None
 ) -> None:
-    Label.objects.all().delete()
+    GoldTruth.objects.all().delete()
     data = {"conversation_set": gold.pk, "grader_version": version.pk, "split": "all"}
     response = page.post(reverse("runs"), data, headers=HTMX)
     assert response.status_code == 422
@@ -357,7 +357,7 @@ def test_lists_take_the_same_number_of_queries_however_long_they_are(
 
     fill_up(1)
     counted = {}
-    for name, n in (("runs", 12), ("graders", 5), ("dashboard", 11)):
+    for name, n in (("runs", 13), ("graders", 5), ("dashboard", 12)):
         with django_assert_max_num_queries(n) as queries:
             page.get(reverse(name))
         counted[name] = len(queries)

@@ -59,7 +59,13 @@ def refusal(*lines: str | bytes) -> RowError:
 
 def test_a_row_is_read_with_all_its_keys() -> None:
     conversation = only(
-        line(id="a-1", completion_type="perfect", rm_score=-1.5, propositions={"apology": True})
+        line(
+            id="a-1",
+            completion_type="perfect",
+            rm_score=-1.5,
+            split="test",
+            propositions={"apology": True},
+        )
     )
     assert conversation == Conversation(
         prompt=(Message("user", "Hello?"),),
@@ -70,6 +76,7 @@ def test_a_row_is_read_with_all_its_keys() -> None:
         id="a-1",
         completion_type="perfect",
         rm_score=-1.5,
+        split="test",
     )
 
 
@@ -87,7 +94,7 @@ def test_what_is_optional_may_be_missing_or_null() -> None:
     bare = only(json.dumps({"prompt": PROMPT, "completion": "Hi."}))
     assert bare == Conversation(prompt=(Message("user", "Hello?"),), completion="Hi.")
     nulls = dict.fromkeys(
-        ["category", "response_type", "propositions", "id", "completion_type", "rm_score"]
+        ["category", "response_type", "propositions", "id", "completion_type", "rm_score", "split"]
     )
     assert only(line(**nulls)) == bare
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rbr_app.rbr.conversations import fingerprint
-from rbr_app.rbr.policy import Policy, as_key
+from rbr_app.rbr.policy import Implication, Policy, Proposition, as_key
 from rbr_app.rbr.policy_files import parse_policy
 from tests.conftest import SAMPLE
 from tests.factories import tiny_policy
@@ -112,3 +112,38 @@ def test_the_name_is_no_part_of_what_a_policy_says() -> None:
     assert "name" not in policy.as_document()
     assert replace(policy, name="other") == policy
     assert replace(policy, title="other") != policy
+
+
+OPTIONAL = {"polarity", "implications", "exclusions"}
+
+
+def test_what_a_policy_does_not_use_is_not_in_its_document() -> None:
+    document = tiny_policy().as_document()
+    assert OPTIONAL.isdisjoint({*document, *document["propositions"][0]})
+    # The fingerprint under which earlier versions of this site stored the tiny policy.
+    assert fingerprint(document).startswith("f31d6ab67f01841a")
+
+
+def test_constraints_and_polarities_come_back_from_the_document() -> None:
+    policy = tiny_policy()
+    helps, *others = policy.propositions
+    policy = replace(
+        policy,
+        propositions=(replace(helps, polarity={"comply": "desired"}), *others),
+        implications=(Implication({"helps": True}, {"rude": False}),),
+        exclusions=({"rude": True, "cites": True},),
+    )
+    assert_comes_back_from_its_document(policy)
+    document = policy.as_document()
+    assert document["implications"] == ({"given": {"helps": True}, "then": {"rude": False}},)
+    assert document["exclusions"] == ({"rude": True, "cites": True},)
+    assert document["propositions"][0]["polarity"] == {"comply": "desired"}
+
+
+def test_a_question_and_a_guideline_never_end_in_white_space() -> None:
+    row = Proposition("a", "\n Is it? \n", " Be strict.\t")
+    assert row == Proposition("a", "Is it?", "Be strict.")
+
+
+def test_propositions_can_be_counted_in_sets() -> None:
+    assert len({Proposition("a", "?"), Proposition("a", "? ")}) == 1

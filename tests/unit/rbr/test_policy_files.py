@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbr_app.rbr.lint import Witness, gaps, overlaps
-from rbr_app.rbr.policy import Category, Example, Policy, PolicyError
+from rbr_app.rbr.policy import Category, Example, Implication, Policy, PolicyError
 from rbr_app.rbr.policy_files import parse_policy, read_policy
 from rbr_app.rbr.rules import completion_classes
 from tests.conftest import SAMPLE
 from tests.factories import TINY, tiny, tiny_policy
+from tests.unit.rbr.bad_policy_files import CASES
 
 PAPER = [
     "fully_complies",
@@ -133,148 +134,35 @@ def test_yaml_anchors_and_merge_keys_may_be_used() -> None:
     }
 
 
-# What is refused
+def test_derived_propositions_may_stand_in_any_order() -> None:
+    policy = tiny_policy(
+        "  kind_help: {helps",
+        "  late: {early: false, kind_help: true}\n  early: {kind_help: true}\n  kind_help: {helps",
+    )
+    assert list(policy.derived) == ["kind_help", "early", "late"]
 
-CASES = {
-    "a list in place of the file": ("- a", ["the file", "map"]),
-    "an empty file": ("", ["the file", "map"]),
-    "no YAML": ("a: [", ["not YAML", "line 1"]),
-    "another format": (tiny("rbr-policy/1", "rbr-policy/9"), ["`format`", "rbr-policy/1"]),
-    "a key twice": (
-        tiny("  cites: {q", "  rude: {question: Again}\n  cites: {q"),
-        ["'rude' stands twice", "line 23"],
-    ),
-    "a key twice inside a conjunction": (
-        tiny("{helps: true, rude: false}", "{helps: true, helps: false}"),
-        ["'helps' stands twice", "line 25"],
-    ),
-    "a number as a key": (tiny("  cites: {", "  7: {"), ["propositions", "map of names"]),
-    "no proposition": (
-        TINY[: TINY.index("propositions:")] + TINY[TINY.index("derived_prop") :],
-        ["`propositions`"],
-    ),
-    "a proposition without a question": (
-        tiny('{question: "Is it rude?"}', "{guideline: be strict}"),
-        ["'rude'", "`question` is missing"],
-    ),
-    "a blank question": (
-        tiny('{question: "Is it rude?"}', "{question: ' '}"),
-        ["'rude'", "`question` is missing"],
-    ),
-    "a question that is a number": (
-        tiny('{question: "Is it rude?"}', "{question: 7}"),
-        ["rude", "`question`", "7"],
-    ),
-    "a key with capitals": (tiny("cites", "Cites"), ["'Cites'", "lower snake case"]),
-    "a response type with a space": (
-        tiny("  refuse: {title", "  no way: {title"),
-        ["'no way'", "lower snake case"],
-    ),
-    "examples that are no list": (
-        tiny('{question: "Is it rude?"}', "{question: Is it, examples: x}"),
-        ["'rude'", "`examples`", "list"],
-    ),
-    "an example without an answer": (
-        tiny('{question: "Is it rude?"}', "{question: R, examples: [{user: a, assistant: b}]}"),
-        ["rude.examples[0]", "`answer`", "true or false"],
-    ),
-    "an answer in words": (
-        tiny('{question: "Is it rude?"}', "{question: R, examples: [{answer: 'yes'}]}"),
-        ["rude.examples[0]", "`answer`", "true or false"],
-    ),
-    "an unknown name in a derived proposition": (
-        tiny("kind_help: {helps", "kind_help: {hopes"),
-        ["derived_propositions.kind_help", "'hopes'"],
-    ),
-    "an unknown name in a class": (
-        tiny("comply: {kind_help: true}", "comply: {kindness: true}"),
-        ["completion_classes.ideal.comply", "'kindness'"],
-    ),
-    "a derived proposition that uses a later one": (
-        tiny("  kind_help: {helps", "  early: {kind_help: true}\n  kind_help: {helps"),
-        ["derived_propositions.early", "'kind_help'", "above"],
-    ),
-    "a derived proposition that uses itself": (
-        tiny("kind_help: {helps", "kind_help: {kind_help: true, helps"),
-        ["derived_propositions.kind_help", "'kind_help'"],
-    ),
-    "a derived proposition with the name of a proposition": (
-        tiny("  kind_help: {helps", "  rude: {helps: true}\n  kind_help: {helps"),
-        ["'rude'", "both a proposition and a derived"],
-    ),
-    "an empty conjunction": (
-        tiny("comply: {kind_help: true}", "comply: {}"),
-        ["completion_classes.ideal.comply", "empty"],
-    ),
-    "an empty derived proposition": (
-        tiny("{helps: true, rude: false}\nclass", "{}\nclass"),
-        ["derived_propositions.kind_help", "empty"],
-    ),
-    "a literal that is a word": (
-        tiny("comply: {kind_help: true}", "comply: {kind_help: maybe}"),
-        ["completion_classes.ideal.comply.kind_help", "true or false", "'maybe'"],
-    ),
-    "a literal that is a number": (
-        tiny("comply: {kind_help: true}", "comply: {kind_help: 1}"),
-        ["completion_classes.ideal.comply.kind_help", "true or false", "1"],
-    ),
-    "no class order": (tiny("class_order:", "class_ranks:"), ["`class_order`", "list"]),
-    "a class order with a class twice": (
-        tiny("[ideal, poor,", "[ideal, ideal, poor,"),
-        ["`class_order`", "twice"],
-    ),
-    "a class order that lacks a class": (
-        tiny("[ideal, poor,", "[ideal,"),
-        ["class order", "poor"],
-    ),
-    "a class order with a class that is not defined": (
-        tiny("[ideal, poor,", "[ideal, great, poor,"),
-        ["class order", "great"],
-    ),
-    "a class for an unknown response type": (
-        tiny("    comply: {kind_help: true}", "    complain: {kind_help: true}"),
-        ["completion_classes.ideal.complain", "unknown response type"],
-    ),
-    "a category with an unknown response type": (
-        tiny("response_type: refuse}", "response_type: shrug}"),
-        ["content_areas.talk.categories.trick", "'shrug'"],
-    ),
-    "a category without a response type": (
-        tiny("{title: Trick, response_type: refuse}", "{title: Trick}"),
-        ["content_areas.talk.categories.trick", "response type"],
-    ),
-    "a template without the response": (
-        tiny("    {response}\n", ""),
-        ["prompt.template", "{response}"],
-    ),
-    "a template without the question": (
-        tiny("    {question}\n", "    Hello\n"),
-        ["prompt.template", "{question}"],
-    ),
-    "a template with the response twice": (
-        tiny("    {response}\n", "    {response}\n    {response}\n"),
-        ["prompt.template", "{response}", "twice"],
-    ),
-    "a template that is no text": (
-        tiny(
-            "  template: |-\n    {question}\n    {examples}\n    {conversation}\n    {response}",
-            "  template: 7",
-        ),
-        ["prompt.template", "text"],
-    ),
-    "an unknown order": (tiny("question_first", "backwards"), ["prompt.order", "'backwards'"]),
-    "no prompt": (tiny("prompt:\n", "prompts:\n"), ["`prompt`"]),
-    "a title that is a list": (tiny("title: Tiny policy", "title: [a]"), ["`title`", "text"]),
-    "a date that does not exist": (tiny("Tiny policy", "2023-13-45"), ["not YAML"]),
-    "a NUL character in a text": (tiny("Tiny policy", '"a\\0b"'), ["`title`", "NUL"]),
-    "half a surrogate pair in a text": (tiny("Tiny policy", '"\\ud800"'), ["`title`", "surrogate"]),
-    "brackets without end": ("a: " + "[" * 50_000, ["not YAML", "too deep"]),
-    "one response type spelled twice in a class": (
-        tiny("    comply: {rude: true}\n", "    comply: {rude: true}\n    Comply: {helps: true}\n"),
-        ["completion_classes.rude_completion", "comply", "twice"],
-    ),
-    "a key that no column can hold": (tiny("cites", "c" * 101), ["c" * 101, "100"]),
-}
+
+def test_constraints_are_read_in_both_spellings() -> None:
+    policy = parse_policy(
+        TINY
+        + "implications: [{if: {kind_help: true}, then: {rude: false}}]\n"
+        + "exclusions: [[helps, rude], {cites: true, helps: false}]\n"
+    )
+    assert policy.implications == (Implication({"kind_help": True}, {"rude": False}),)
+    assert policy.exclusions == (
+        {"helps": True, "rude": True},
+        {"cites": True, "helps": False},
+    )
+
+
+def test_polarities_are_read_for_the_response_types_however_they_are_spelled() -> None:
+    row = '{question: "Is it rude?", polarity: {Comply: undesired, refuse: neutral}}'
+    policy = tiny_policy('{question: "Is it rude?"}', row)
+    stated = policy.proposition("rude").polarity
+    assert stated == {"comply": "undesired", "refuse": "neutral"}
+
+
+# What is refused
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbr_app.rbr.policy import Policy
@@ -14,12 +14,23 @@ from rbr_app.rbr.rules import (
     ClassError,
     completion_class,
     completion_classes,
+    decided,
     derive,
+    explain,
     holds,
     leaves,
+    leaves_of,
 )
 from tests.conftest import RELEASED, SAMPLE
 from tests.factories import tiny, tiny_policy
+from tests.unit.rbr.policies import (
+    assignments,
+    completions,
+    held,
+    partial_truths,
+    small_policies,
+)
+from tests.unit.rbr.policies import holds as holds_by_definition
 
 SAMPLE_POLICY = read_policy((SAMPLE / "policy.yaml").read_text())
 COMFORT = "encourage_professional_help apology_acknowledges_emotional_state "
@@ -243,3 +254,109 @@ def test_only_the_leaves_decide_the_class(data: st.DataObject) -> None:
     assert completion_class(SAMPLE_POLICY, kind, first) == completion_class(
         SAMPLE_POLICY, kind, second
     )
+
+
+def test_leaves_of_names_are_the_propositions_behind_them() -> None:
+    assert leaves_of(tiny_policy(), ["kind_help", "cites"]) == ("helps", "rude", "cites")
+    assert leaves_of(tiny_policy(), []) == ()
+
+
+# Explanations
+
+
+@given(small_policies())
+def test_an_explanation_of_a_total_truth_names_the_classes_that_hold(policy: Policy) -> None:
+    for kind in policy.response_type_keys:
+        for truth in assignments(policy.proposition_keys):
+            found = explain(policy, kind, truth)
+            classes = completion_classes(policy, kind, truth)
+            assert list(found.possible) == classes
+            assert found.implied == (classes[0] if len(classes) == 1 else "")
+            assert found.missing == ()
+            assert {row.state for row in found.classes} <= {"holds", "fails"}
+
+
+@given(small_policies(), st.data())
+@settings(max_examples=300)
+def test_an_explanation_of_a_partial_truth_speaks_of_all_its_completions(
+    policy: Policy, data: st.DataObject
+) -> None:
+    truth = data.draw(partial_truths(policy))
+    rows = completions(policy, truth)
+    for kind in policy.response_type_keys:
+        classes = [held(policy, kind, row) for row in rows]
+        found = explain(policy, kind, truth)
+        for row in found.classes:
+            values = {row.completion_class in names for names in classes}
+            assert row.holds is (values.pop() if len(values) == 1 else None)
+        possible = {name for names in classes for name in names}
+        assert set(found.possible) == possible
+        certain = len(possible) == 1 and all(classes)
+        assert found.implied == (found.possible[0] if certain else "")
+        assert set(found.missing) == {
+            key
+            for key in policy.proposition_keys
+            if truth.get(key) is None
+            and any(
+                held(policy, kind, row | {key: True}) != held(policy, kind, row | {key: False})
+                for row in rows
+            )
+        }
+
+
+@given(small_policies(), st.data())
+def test_the_terms_of_an_explanation_are_exact_too(policy: Policy, data: st.DataObject) -> None:
+    truth = data.draw(partial_truths(policy))
+    rows = completions(policy, truth)
+    for row in explain(policy, "t0", truth).classes:
+        literals = policy.completion_classes[row.completion_class]["t0"]
+        assert {term.key: term.wanted for term in row.terms} == literals
+        for term in row.terms:
+            values = {holds_by_definition(policy, {term.key: term.wanted}, r) for r in rows}
+            assert term.met is (values.pop() if len(values) == 1 else None)
+            inner = {part.key: part.wanted for part in term.terms}
+            assert inner == policy.derived.get(term.key, {})
+
+
+def test_an_explanation_says_why_a_refusal_is_not_ideal() -> None:
+    truth = truth_of(SAMPLE_POLICY, "apology inability_to_comply judgement")
+    found = explain(SAMPLE_POLICY, "hard_refusal", truth)
+    assert found.implied == "minimum_acceptable_style"
+    states = [row.state for row in found.classes]
+    assert states == ["fails", "holds", "fails", "fails", "fails"]
+    [correct] = found.classes[0].terms
+    assert (correct.key, correct.wanted, correct.actual, correct.met) == (
+        "correct_refusal",
+        True,
+        False,
+        False,
+    )
+    unmet = [term.key for term in correct.terms if term.met is False]
+    assert unmet == ["judgement"]
+    assert correct.terms[0].key == "acceptable_refusal"
+    assert len(correct.terms[0].terms) == 5
+
+
+def test_an_explanation_names_what_is_still_to_be_known() -> None:
+    # Disallowed content decides alone; without it the other truths matter.
+    done = explain(SAMPLE_POLICY, "comply", {"disallowed_content": True})
+    assert (done.implied, done.missing) == ("disallowed_completion", ())
+    known = {"disallowed_content": False, "illogical_continuation_of_prompt": False}
+    rest = explain(SAMPLE_POLICY, "comply", known | {"partially_complies": True})
+    assert rest.possible == ("ideal", "minimum_acceptable_style")
+    assert (rest.implied, rest.missing) == ("", ("meta_commentary",))
+    assert explain(SAMPLE_POLICY, "comply", {}).missing == leaves(SAMPLE_POLICY, "comply")
+
+
+def test_an_unknown_response_type_has_nothing_to_explain() -> None:
+    found = explain(tiny_policy(), "shrug", {"helps": True, "unheard": True})
+    assert (found.classes, found.implied, found.possible, found.missing) == ((), "", (), ())
+
+
+def test_a_conjunction_is_decided_where_its_unknown_parts_cannot_help() -> None:
+    policy = tiny_policy()
+    # kind_help needs help: with both wanted against each other nothing is left to know.
+    assert decided(policy, {"kind_help": True, "helps": False}, {}) is False
+    assert decided(policy, {"kind_help": False}, {"rude": True}) is True
+    assert decided(policy, {"kind_help": True}, {"helps": True}) is None
+    assert decided(policy, {}, {}) is True

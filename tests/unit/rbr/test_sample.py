@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from rbr_app.rbr.constraints import violations
 from rbr_app.rbr.conversations import Conversation, read_conversations
 from rbr_app.rbr.policy_files import read_policy
 from rbr_app.rbr.rules import completion_class
@@ -88,6 +89,14 @@ def test_every_category_is_the_policys_with_its_response_type() -> None:
 def test_what_one_proposition_implies_is_labelled_too(stronger: str, weaker: str) -> None:
     assert any(row.labels[stronger] for row in ROWS)
     assert [row.id for row in ROWS if row.labels[stronger] and not row.labels[weaker]] == []
+
+
+def test_every_row_keeps_the_constraints_that_the_policy_states() -> None:
+    assert len(POLICY.implications) == 2
+    assert len(POLICY.exclusions) == 1
+    assert [(row.id, violations(POLICY, row.labels)) for row in ROWS] == [
+        (row.id, []) for row in ROWS
+    ]
 
 
 def test_disallowed_content_is_labelled_exactly_where_the_stand_in_stands() -> None:

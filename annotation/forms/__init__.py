@@ -1,0 +1,1 @@
+"""What people send, checked: query strings, answers, uploads, edits."""
