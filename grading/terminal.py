@@ -161,7 +161,7 @@ def follow(run: GraderRun) -> GraderRun:
             patiently(run.refresh_from_db)
     say(
         f"{run} {run.status}: {progress.grades}/{progress.cells} grades, {progress.nulls} null, "
-        f"{progress.calls} model calls in {progress.seconds:.1f} s"
+        f"{progress.calls} model calls, {progress.reused} reused, in {progress.seconds:.1f} s"
     )
     return run
 

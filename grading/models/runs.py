@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from annotation.models import Completion, ConversationSet, PolicyVersion, Proposition
@@ -97,7 +97,8 @@ class GradingBatch(models.Model):
 class GradingAttempt(models.Model):
     """One worker's try at a batch; `error` is empty when its grades were stored.
 
-    The token counts are what the model read, and what of that it took from its prefix cache.
+    `calls` are questions to the model, `reused` cells whose grade an earlier run had paid for. The
+    token counts are what the model read, and what of that it took from its prefix cache.
     """
 
     batch = models.ForeignKey(GradingBatch, on_delete=models.PROTECT, related_name="attempts")
@@ -105,6 +106,7 @@ class GradingAttempt(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     calls = models.PositiveIntegerField(default=0)
+    reused = models.PositiveIntegerField(default=0)
     prompt_tokens = models.PositiveBigIntegerField(default=0)
     cached_tokens = models.PositiveBigIntegerField(default=0)
     error = models.TextField(blank=True)
@@ -117,14 +119,19 @@ class Grade(models.Model):
     """A grader's probability that a proposition is true of a completion.
 
     `p` is null exactly when `null_reason` says why. `mass` is the probability that the answer
-    starts with a yes or a no; null for engines without tokens.
+    starts with a yes or a no; null for engines without tokens. `p_low` and `p_high` bound p where a
+    server shows only its likeliest tokens, and are null where p is exact. Grades with the same
+    `cache_key` have everything in common that determines them.
     """
 
     run = models.ForeignKey(GraderRun, on_delete=models.PROTECT, related_name="grades")
     completion = models.ForeignKey(Completion, on_delete=models.PROTECT)
     proposition = models.ForeignKey(Proposition, on_delete=models.PROTECT)
     p = models.FloatField(null=True)
+    p_low = models.FloatField(null=True)
+    p_high = models.FloatField(null=True)
     mass = models.FloatField(null=True)
+    cache_key = models.UUIDField(null=True)
     token = models.CharField(max_length=100, blank=True)
     null_reason = models.CharField(max_length=500, blank=True)
 
@@ -138,6 +145,14 @@ class Grade(models.Model):
                 | Q(p__isnull=False, p__gte=0, p__lte=1, null_reason=""),
                 name="grade_p_or_reason",
             ),
+            models.CheckConstraint(
+                condition=Q(p_low=None, p_high=None)
+                | Q(p_low__gte=0, p_low__lte=F("p"), p_high__gte=F("p"), p_high__lte=1),
+                name="grade_bounds",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["cache_key"], condition=Q(p__isnull=False), name="grade_cache"),
         ]
 
     def __str__(self) -> str:

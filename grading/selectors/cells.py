@@ -11,6 +11,7 @@ from grading.models import Grade, GraderRun
 from rbr_app.rbr.metrics import THRESHOLD
 
 BINS = 20
+VAGUE = 0.02
 SHOWN = ("all", "disagreements", "tp", "fp", "fn", "tn", "unlabelled", "null")
 
 
@@ -24,6 +25,15 @@ class GradedCell:
     token: str
     null_reason: str
     truth: bool | None
+    p_low: float | None = None
+    p_high: float | None = None
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether the bounds of p are far enough apart to be shown."""
+        return (
+            self.p_low is not None and self.p_high is not None and self.p_high - self.p_low > VAGUE
+        )
 
     @property
     def graded_true(self) -> bool:
@@ -57,9 +67,9 @@ def graded_cells(run: GraderRun, key: str, split: str) -> list[GradedCell]:
         grades = grades.filter(completion__conversation__split=split)
     truths = gold_truths(grades.order_by().values_list("completion", flat=True))
     cells = [
-        GradedCell(pk, p, mass, token, reason, truths.get((pk, key)))
-        for pk, p, mass, token, reason in grades.values_list(
-            "completion", "p", "mass", "token", "null_reason"
+        GradedCell(pk, p, mass, token, reason, truths.get((pk, key)), low, high)
+        for pk, p, mass, token, reason, low, high in grades.values_list(
+            "completion", "p", "mass", "token", "null_reason", "p_low", "p_high"
         )
     ]
     return sorted(cells, key=lambda cell: (-cell.disagreement, cell.completion))

@@ -64,6 +64,7 @@ class Progress:
     grades: int
     nulls: int
     calls: int
+    reused: int
     prompt_tokens: int
     cached_tokens: int
     errors: int
@@ -96,6 +97,7 @@ def run_progress(run: GraderRun) -> Progress:
     attempts = GradingAttempt.objects.filter(batch__run=run)
     spent = attempts.aggregate(
         calls=Sum("calls", default=0),
+        reused=Sum("reused", default=0),
         prompt_tokens=Sum("prompt_tokens", default=0),
         cached_tokens=Sum("cached_tokens", default=0),
         errors=Count("pk", filter=~Q(error="")),
@@ -108,6 +110,7 @@ def run_progress(run: GraderRun) -> Progress:
         grades=batches["done"],
         nulls=run.grades.filter(p=None).count(),
         calls=spent["calls"],
+        reused=spent["reused"],
         prompt_tokens=spent["prompt_tokens"],
         cached_tokens=spent["cached_tokens"],
         errors=spent["errors"],

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -20,7 +21,7 @@ from grading.models import Grade, GraderRun, GradingAttempt, GradingBatch
 from grading.services.engines import RunOutdated, engine_for
 from grading.services.runs import complete_run, fail_run
 from rbr_app.db import patiently
-from rbr_app.rbr.engines import Answer, Cell, EngineError
+from rbr_app.rbr.engines import Answer, Cell, EngineError, cell_fingerprint
 from rbr_app.rbr.grader import policy_prompt
 from rbr_app.rbr.policy import Policy
 
@@ -84,12 +85,22 @@ def grade_batch(*, claim: Claim, run: GraderRun, policy: Policy) -> bool:
     """
     try:
         cells = _cells(claim.batch, policy)
+        keys = [_cache_key(run, cell) for cell in cells]
         with renewed(claim.renew):
-            answers = engine_for(run).grade(cells)
-        if len(answers) != len(cells):
-            raise EngineError(f"the engine gave {len(answers)} answers for {len(cells)} cells")
+            answers = graded_before(keys)
+            asked = [index for index, answer in enumerate(answers) if answer is None]
+            found = engine_for(run).grade([cells[index] for index in asked]) if asked else []
+        if len(found) != len(asked):
+            raise EngineError(f"the engine gave {len(found)} answers for {len(asked)} cells")
+        for index, answer in zip(asked, found, strict=True):
+            answers[index] = answer
+        complete = [answer for answer in answers if answer is not None]
         # Calls that were paid for are not lost to a restart of the database.
-        patiently(lambda: store_answers(claim=claim, answers=answers))
+        patiently(
+            lambda: store_answers(
+                claim=claim, answers=complete, keys=keys, reused=len(cells) - len(asked)
+            )
+        )
     except RunOutdated as error:
         _record_failure(claim, run, str(error))
         fail_run(run=run, error=str(error))
@@ -103,6 +114,25 @@ def grade_batch(*, claim: Claim, run: GraderRun, policy: Policy) -> bool:
         return False
     complete_run(run=run)
     return True
+
+
+def _cache_key(run: GraderRun, cell: Cell) -> UUID:
+    return cell_fingerprint(run.grader_version.fingerprint, cell, run.training_fingerprint)
+
+
+def graded_before(keys: Sequence[UUID]) -> list[Answer | None]:
+    """What earlier runs were told when they asked just this, None where nobody has asked.
+
+    Cells without a p are asked again: what kept a server from answering may have passed.
+    """
+    grades = Grade.objects.filter(cache_key__in=keys, p__isnull=False)
+    known = {
+        key: Answer(p, mass, token, calls=0, p_low=low, p_high=high)
+        for key, p, mass, token, low, high in grades.values_list(
+            "cache_key", "p", "mass", "token", "p_low", "p_high"
+        )
+    }
+    return [known.get(key) for key in keys]
 
 
 def _cells(batch: GradingBatch, policy: Policy) -> list[Cell]:
@@ -125,11 +155,18 @@ def _cells(batch: GradingBatch, policy: Policy) -> list[Cell]:
 
 
 @transaction.atomic
-def store_answers(*, claim: Claim, answers: Sequence[Answer]) -> None:
+def store_answers(
+    *,
+    claim: Claim,
+    answers: Sequence[Answer],
+    keys: Sequence[UUID | None] = (),
+    reused: int = 0,
+) -> None:
     """Write a batch's grades and mark it done, all or nothing.
 
-    When another worker was quicker (a lease can run out under a worker that lives), its grades
-    stand and these are dropped.
+    `keys` are what later runs find the grades by; without them they will ask again. When another
+    worker was quicker (a lease can run out under a worker that lives), its grades stand and these
+    are dropped.
     """
     batch = GradingBatch.objects.select_for_update().get(pk=claim.batch.pk)
     if batch.state == GradingBatch.State.OPEN:
@@ -139,17 +176,23 @@ def store_answers(*, claim: Claim, answers: Sequence[Answer]) -> None:
                 completion_id=completion,
                 proposition_id=proposition,
                 p=answer.p,
+                p_low=answer.p_low,
+                p_high=answer.p_high,
                 mass=answer.mass,
+                cache_key=key,
                 token=answer.token[:100].replace("\x00", ""),
                 null_reason=answer.null_reason[:500],
             )
-            for (completion, proposition), answer in zip(batch.cells, answers, strict=True)
+            for (completion, proposition), answer, key in zip(
+                batch.cells, answers, keys or [None] * len(answers), strict=True
+            )
         )
         batch.state = GradingBatch.State.DONE
         batch.save(update_fields=["state"])
     GradingAttempt.objects.filter(pk=claim.attempt.pk).update(
         finished_at=Now(),
         calls=sum(answer.calls for answer in answers),
+        reused=reused,
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         cached_tokens=sum(answer.cached_tokens for answer in answers),
     )

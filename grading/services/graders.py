@@ -14,6 +14,9 @@ from rbr_app import env, weights
 from rbr_app.rbr.conversations import fingerprint
 from rbr_app.rbr.engines import EngineConfig, ProbeResult, engine_names
 
+SERVERS = ("vllm_server", "openai_topk")
+"""Engines that call the server at ``RBR_GRADER_URL``."""
+
 PROBE_LEASE = timedelta(seconds=20)
 
 
@@ -95,13 +98,15 @@ def configured(name: str) -> EngineConfig:
     if name == "vllm":
         model = env.GRADER_MODEL or str(weights.model_directory(env.HOME))
         return EngineConfig("vllm", model=model, dtype=env.GRADER_DTYPE)
-    if name == "vllm_server":
+    if name in SERVERS:
         if not env.GRADER_URL:
-            raise UnknownEngine("set RBR_GRADER_URL to the address of the vLLM server")
+            raise UnknownEngine("set RBR_GRADER_URL to the address of the model server")
         return EngineConfig(
-            "vllm_server", model=env.GRADER_MODEL, url=env.GRADER_URL, dtype=env.GRADER_DTYPE
+            name, model=env.GRADER_MODEL, url=env.GRADER_URL, dtype=env.GRADER_DTYPE
         )
     version = GraderVersion.objects.filter(grader__name=name).order_by("number").last()
     if version is None:
-        raise UnknownEngine(f"there is no grader {name!r}; there are classifier, vllm, vllm_server")
+        raise UnknownEngine(
+            f"there is no grader {name!r}; there are classifier, vllm, {', '.join(SERVERS)}"
+        )
     return version.as_config()

@@ -22,7 +22,9 @@ OFFERED = {
     "classifier": "Trained on the Gold train split in seconds. No model, no GPU: the baseline.",
     "vllm": "A language model inside the model worker, on this machine's GPU or CPU.",
     "vllm_server": "A language model behind an OpenAI-compatible vLLM server elsewhere; "
-    "set RBR_GRADER_URL to its address.",
+    "set RBR_GRADER_URL to its address; several addresses share the work by prompt prefix.",
+    "openai_topk": "Any OpenAI-compatible server that shows its likeliest tokens: p(yes) with "
+    "bounds. Set RBR_GRADER_URL and RBR_GRADER_MODEL.",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from annotation.models import Completion, ConversationSet
 from annotation.models.labels import Answer
@@ -42,9 +42,22 @@ def addresses(
         "dashboard": [],
         "policies": [],
         "policy": [gold.policy_id],
+        "policy_draft": [gold.policy_id],
+        "policy_playground": [gold.policy_id],
+        "policy_versions": [gold.policy_id],
+        "policy_stale": [gold.policy_id],
+        "policy_upload": [],
         "gold_sets": [],
+        "gold_set_new": [],
         "gold_set": [gold.pk],
+        "gold_coverage": [gold.pk],
+        "gold_consistency": [gold.pk],
+        "gold_split": [gold.pk],
         "gold_versions": [gold.pk],
+        "gold_settings": [gold.pk],
+        "conversations_upload": [],
+        "export_labels": [gold.pk],
+        "import_labels": [gold.pk],
         "progress": [gold.pk],
         "agreement": [gold.pk],
         "adjudication": [gold.pk],
@@ -59,11 +72,7 @@ def addresses(
         "run_proposition": [run.pk, "helps"],
     }
     found = {"login": "/login/", "item that is done": f"/queues/{queue.pk}/items/{done.pk}/"}
-    for name, arguments in given.items():
-        try:
-            found[name] = reverse(name, args=arguments)
-        except NoReverseMatch:
-            continue
+    found |= {name: reverse(name, args=arguments) for name, arguments in given.items()}
     found["new queue of a set"] = f"{reverse('queue_new')}?set={gold.pk}"
     return found
 

@@ -23,7 +23,9 @@ class Command(JsonCommand):
         super().add_arguments(parser)
         parser.add_argument("--set", required=True)
         parser.add_argument(
-            "--grader", required=True, help="classifier, vllm, vllm_server or a registered name"
+            "--grader",
+            required=True,
+            help="classifier, vllm, vllm_server, openai_topk or a registered name",
         )
         parser.add_argument("--split", choices=GraderRun.Scope.values, default="all")
         parser.add_argument("--limit", type=int, help="grade this many completions")
@@ -58,6 +60,7 @@ class Command(JsonCommand):
                 "grades": progress.grades,
                 "nulls": progress.nulls,
                 "calls": progress.calls,
+                "reused": progress.reused,
                 "seconds": round(progress.seconds, 3),
                 "error": run.error,
             },
