@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -18,6 +19,12 @@ def released() -> Path:
     if not (RELEASED / "gold_train.jsonl").exists():
         pytest.skip(f"the released Gold rows are not at {RELEASED.relative_to(PROJECT.parent)}")
     return RELEASED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> None:
+    """The real hash takes most of a second on purpose, once for each person of each test."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
