@@ -675,6 +675,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="labellingqueue",
+            name="closed_by",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
+        ),
+        migrations.AddField(
+            model_name="labellingqueue",
             name="propositions",
             field=models.ManyToManyField(blank=True, to="annotation.proposition"),
         ),

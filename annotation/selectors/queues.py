@@ -177,7 +177,7 @@ def queue_size(queue: int) -> int:
 def queues() -> QuerySet[LabellingQueue]:
     """Open ones first, then the newest."""
     return (
-        LabellingQueue.objects.select_related("conversation_set", "created_by")
+        LabellingQueue.objects.select_related("conversation_set", "created_by", "closed_by")
         .annotate(n_propositions=Count("propositions"))
         .order_by(F("closed_at").desc(nulls_first=True), "-pk")
     )

@@ -205,8 +205,10 @@ def _suggest(queue: LabellingQueue, completions: Sequence[int], keys: Sequence[s
 @transaction.atomic
 def close_queue(*, queue: LabellingQueue, actor: User) -> LabellingQueue:
     """Hand out nothing more. What people have before them they may still complete."""
-    LabellingQueue.objects.filter(pk=queue.pk, closed_at=None).update(closed_at=timezone.now())
-    queue.refresh_from_db(fields=["closed_at"])
+    LabellingQueue.objects.filter(pk=queue.pk, closed_at=None).update(
+        closed_at=timezone.now(), closed_by=actor
+    )
+    queue.refresh_from_db(fields=["closed_at", "closed_by"])
     return queue
 
 

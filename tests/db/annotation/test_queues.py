@@ -160,7 +160,8 @@ def test_nothing_is_handed_out_of_a_closed_queue_but_what_is_begun_can_be_comple
     assert claim_next(queue=queue, annotator=ben) is None
     assert complete(assignment=item).completed_at is not None
     closed_at = queue.closed_at
-    assert close_queue(queue=queue, actor=ana).closed_at == closed_at
+    again = close_queue(queue=queue, actor=ana)
+    assert (again.closed_at, again.closed_by) == (closed_at, ben)
 
 
 # Leases
