@@ -39,7 +39,7 @@ def test_a_log_is_not_flooded() -> None:
 def test_a_terminal_has_one_line_per_step_that_fits_its_width(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((20, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_, **__: os.terminal_size((20, 24)))
     terminal = Terminal()
     with Steps(1, terminal).step("a very long title that cannot fit"):
         pass
