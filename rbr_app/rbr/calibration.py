@@ -18,6 +18,8 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from ._labelled import labelled
+
 Floats = NDArray[np.float64]
 Method = Literal["none", "platt", "isotonic", "temperature"]
 METHODS: tuple[Method, ...] = ("none", "platt", "isotonic", "temperature")
@@ -156,9 +158,7 @@ def _logit(p: Floats) -> Floats:
 
 
 def _rows(truth: Sequence[bool] | ArrayLike, p: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
-    y, scores = np.asarray(truth, dtype=bool), np.asarray(p, dtype=float)
-    if y.ndim != 1 or y.shape != scores.shape:
-        raise ValueError(f"{y.shape} labels against {scores.shape} probabilities")
+    y, scores = labelled(truth, p)
     if not len(y):
         raise CalibrationError("no row has both a label and a grade")
     return y, scores

@@ -20,6 +20,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from ._labelled import labelled
+
 Verdict = Literal["better than baseline", "not distinguishable", "not measurable"]
 THRESHOLD = 0.5
 NO_ROWS = "no row has both a label and a grade"
@@ -82,10 +84,7 @@ def proposition_scores(
     A row is graded true where ``p >= threshold``. Accuracy has Wilson's 95 % interval (Wilson
     1927); AUROC is the probability that a positive outranks a negative, ties counted half.
     """
-    y = np.asarray(truth, dtype=bool)
-    scores = np.asarray(p, dtype=float)
-    if y.shape != scores.shape:
-        raise ValueError(f"{y.shape} labels against {scores.shape} probabilities")
+    y, scores = labelled(truth, p)
     masses = [value for value in mass if value is not None]
     mean_mass = float(np.mean(masses)) if masses else None
     undefined = {} if masses else {"mean_mass": "this engine reads no tokens"}

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ._labelled import labelled
+
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 CONFIDENCE = 0.95
@@ -155,9 +157,7 @@ def confusion_at(truth: Sequence[bool] | ArrayLike, p: ArrayLike, threshold: flo
 
 
 def _rows(truth: Sequence[bool] | ArrayLike, p: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
-    y, scores = np.asarray(truth, dtype=bool), np.asarray(p, dtype=float)
-    if y.ndim != 1 or y.shape != scores.shape:
-        raise ValueError(f"{y.shape} labels against {scores.shape} probabilities")
+    y, scores = labelled(truth, p)
     if not len(y):
         raise ThresholdError("no row has both a label and a grade")
     if not (np.isfinite(scores).all() and scores.min() >= 0 and scores.max() <= 1):
