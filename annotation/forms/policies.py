@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -189,9 +190,9 @@ class LiteralsForm(ItemForm):
             else LiteralGrid.posted(self.document, conjunctions, data, self.barred())
         )
 
+    @abstractmethod
     def conjunctions(self) -> dict[str, Mapping[str, bool]]:
         """Column -> literals, as they are stored."""
-        raise NotImplementedError
 
     def barred(self) -> Sequence[str]:
         return ()
