@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,13 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation.models import Completion, ConversationSet, Label
-from annotation.services.label_imports import (
-    LabelImport,
-    import_labels,
-)
+from tests.db.annotation.foreign_tasks import task
 from tests.factories import (
     CompletionFactory,
     ConversationSetFactory,
 )
 
 pytestmark = pytest.mark.django_db
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -43,39 +37,6 @@ def completion(gold: ConversationSet) -> Completion:
         text="Hi.",
         external_id="row-1",
     )
-
-
-def task(
-    person: str = "ana@example.org",
-    minute: int = 0,
-    row_id: str = "row-1",
-    data: dict[str, Any] | None = None,
-    cancelled: bool = False,
-    **answers: str,
-) -> dict[str, Any]:
-    """A Label Studio task with one annotation, made so many minutes after noon."""
-    return {
-        "id": 7,
-        "data": {"prompt": "Hello?", "completion": "Hi.", "id": row_id} if data is None else data,
-        "annotations": [
-            {
-                "completed_by": {"email": person},
-                "was_cancelled": cancelled,
-                "lead_time": 3.5,
-                "updated_at": (NOON + timedelta(minutes=minute)).isoformat(),
-                "result": [
-                    {"type": "choices", "from_name": name, "value": {"choices": [answer]}}
-                    for name, answer in answers.items()
-                ],
-            }
-        ],
-    }
-
-
-def load(gold: ConversationSet, actor: User, *tasks: Any, **choices: Any) -> LabelImport:
-    choices = {"tool": "label_studio", **choices}
-    content = json.dumps(tasks).encode()
-    return import_labels(conversation_set=gold, content=content, actor=actor, **choices)
 
 
 # The command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,14 +13,13 @@ from annotation.models.labels import Answer
 from annotation.services.conversations import ImportRefused
 from annotation.services.label_imports import (
     LabelConflict,
-    LabelImport,
     Unmatched,
-    import_labels,
     read_answers,
     read_mapping,
 )
 from annotation.services.labels import Click, record_label, reveal, undo_last_label
 from rbr_app.rbr.foreign_labels import Reading
+from tests.db.annotation.foreign_tasks import NOON, load, task
 from tests.factories import (
     CompletionFactory,
     ConversationSetFactory,
@@ -31,8 +29,6 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -48,39 +44,6 @@ def completion(gold: ConversationSet) -> Completion:
         text="Hi.",
         external_id="row-1",
     )
-
-
-def task(
-    person: str = "ana@example.org",
-    minute: int = 0,
-    row_id: str = "row-1",
-    data: dict[str, Any] | None = None,
-    cancelled: bool = False,
-    **answers: str,
-) -> dict[str, Any]:
-    """A Label Studio task with one annotation, made so many minutes after noon."""
-    return {
-        "id": 7,
-        "data": {"prompt": "Hello?", "completion": "Hi.", "id": row_id} if data is None else data,
-        "annotations": [
-            {
-                "completed_by": {"email": person},
-                "was_cancelled": cancelled,
-                "lead_time": 3.5,
-                "updated_at": (NOON + timedelta(minutes=minute)).isoformat(),
-                "result": [
-                    {"type": "choices", "from_name": name, "value": {"choices": [answer]}}
-                    for name, answer in answers.items()
-                ],
-            }
-        ],
-    }
-
-
-def load(gold: ConversationSet, actor: User, *tasks: Any, **choices: Any) -> LabelImport:
-    choices = {"tool": "label_studio", **choices}
-    content = json.dumps(tasks).encode()
-    return import_labels(conversation_set=gold, content=content, actor=actor, **choices)
 
 
 def say(completion: Completion, answer: Answer, actor: User, minute: int) -> Label:
