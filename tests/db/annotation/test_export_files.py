@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import tracemalloc
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +21,24 @@ from django.urls import reverse
 from annotation.models import (
     Completion,
     ConversationSet,
-    Label,
 )
 from annotation.models.labels import Answer
 from annotation.selectors import export_files, label_exports
-from annotation.selectors.export_files import stream_export, write_export
-from annotation.selectors.label_exports import LabelExport, Row
+from annotation.selectors.export_files import stream_export
+from annotation.selectors.label_exports import LabelExport
 from annotation.services.conversations import import_conversations
-from annotation.services.labels import Click, record_label
 from annotation.services.policies import import_policy
 from rbr_app.rbr.conversations import read_conversations
 from tests.conftest import SAMPLE
+from tests.db.annotation.exported import rows, say, written
 from tests.factories import (
     CompletionFactory,
     ConversationSetFactory,
     LabelFactory,
     fill,
-    latest_version,
-    proposition,
 )
 
 pytestmark = pytest.mark.django_db
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -54,29 +49,6 @@ def gold(db: None) -> ConversationSet:
 @pytest.fixture
 def completion(gold: ConversationSet) -> Completion:
     return CompletionFactory(conversation__conversation_set=gold, external_id="row-1")
-
-
-def say(
-    completion: Completion, answer: Answer, actor: User, key: str = "helps", **click: Any
-) -> Label:
-    return record_label(
-        completion=completion,
-        proposition=proposition(completion, key),
-        answer=answer,
-        actor=actor,
-        policy_version=latest_version(completion),
-        click=Click(**{"at": NOON, **click}),
-    )
-
-
-def rows(gold: ConversationSet, what: str, **choices: Any) -> list[Row]:
-    return list(LabelExport(gold, what, **choices).rows())
-
-
-def written(gold: ConversationSet, what: str, file_format: str, **choices: Any) -> bytes:
-    file = io.BytesIO()
-    write_export(LabelExport(gold, what, **choices), file_format, file)
-    return file.getvalue()
 
 
 # Formats

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,14 +18,13 @@ from annotation.models import (
     DefinitionChange,
     GoldVersion,
     GoldVersionRow,
-    Label,
     LabellingQueue,
 )
 from annotation.models.labels import Answer
-from annotation.selectors.export_files import write_export
-from annotation.selectors.label_exports import LabelExport, Row, pseudonym
+from annotation.selectors.label_exports import LabelExport, pseudonym
 from annotation.services.gold_truths import refresh_gold_truths
-from annotation.services.labels import Click, record_label, undo_last_label
+from annotation.services.labels import undo_last_label
+from tests.db.annotation.exported import NOON, rows, say
 from tests.factories import (
     CompletionFactory,
     ConversationSetFactory,
@@ -41,8 +38,6 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
 
 @pytest.fixture
 def gold(db: None) -> ConversationSet:
@@ -52,29 +47,6 @@ def gold(db: None) -> ConversationSet:
 @pytest.fixture
 def completion(gold: ConversationSet) -> Completion:
     return CompletionFactory(conversation__conversation_set=gold, external_id="row-1")
-
-
-def say(
-    completion: Completion, answer: Answer, actor: User, key: str = "helps", **click: Any
-) -> Label:
-    return record_label(
-        completion=completion,
-        proposition=proposition(completion, key),
-        answer=answer,
-        actor=actor,
-        policy_version=latest_version(completion),
-        click=Click(**{"at": NOON, **click}),
-    )
-
-
-def rows(gold: ConversationSet, what: str, **choices: Any) -> list[Row]:
-    return list(LabelExport(gold, what, **choices).rows())
-
-
-def written(gold: ConversationSet, what: str, file_format: str, **choices: Any) -> bytes:
-    file = io.BytesIO()
-    write_export(LabelExport(gold, what, **choices), file_format, file)
-    return file.getvalue()
 
 
 # Labels
